@@ -1,0 +1,1 @@
+"""Pure functions from arrays to small records: blends, honest scores, disagreement, statistics, pages. No torch."""

@@ -1,0 +1,1 @@
+"""Members: backbone, head, loss, feed, fit, predict. The only package that imports torch."""

@@ -1,0 +1,113 @@
+"""Tar shards: many small payloads in few plain tar files, written once, read at random by offset.
+
+Any tool opens them; the same members give the same bytes. A table beside them holds shard, offset and size.
+"""
+
+from __future__ import annotations
+
+import os
+import tarfile
+import threading
+from contextlib import ExitStack
+from pathlib import Path
+from types import TracebackType
+from typing import BinaryIO
+
+from storage.atomic import replacing
+from storage.errors import IntegrityError
+
+BLOCK = tarfile.BLOCKSIZE
+
+
+class ShardWriter:
+    """Writes `folder/name.tar`, which appears whole when the block ends without an error.
+
+    with ShardWriter(folder, "images-00000") as shard:
+        offset, size = shard.add("a.jpg", data)
+    """
+
+    def __init__(self, folder: str | Path, name: str) -> None:
+        self.path = Path(folder) / f"{name}.tar"
+        self._stack = ExitStack()
+        self._file: BinaryIO | None = None
+        self._position = 0
+
+    def __enter__(self) -> ShardWriter:
+        self._file = self._stack.enter_context(replacing(self.path))
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        if kind is None:
+            self._write(bytes(2 * BLOCK))  # a tar file ends with two empty blocks
+        self._stack.__exit__(kind, error, trace)
+
+    def add(self, name: str, data: bytes) -> tuple[int, int]:
+        """Append one member; returns (offset, size) of its payload in the file, in bytes."""
+        header = tarfile.TarInfo(name)
+        header.size = len(data)
+        header.mode = 0o644
+        self._write(header.tobuf(tarfile.PAX_FORMAT))
+        offset = self._position
+        self._write(data)
+        self._write(bytes(-len(data) % BLOCK))
+        return offset, len(data)
+
+    def _write(self, data: bytes) -> None:
+        if self._file is None:
+            raise RuntimeError("a ShardWriter is used in a with block")
+        self._file.write(data)
+        self._position += len(data)
+
+
+class Shards:
+    """Reads payloads of the shards in one folder; safe in threads, picklable, and opened again in each process."""
+
+    def __init__(self, folder: str | Path) -> None:
+        self.folder = Path(folder)
+        self._descriptors: dict[str, int] = {}
+        self._process = os.getpid()
+        self._lock = threading.Lock()
+
+    def read(self, shard: str, offset: int, size: int) -> bytes:
+        """The `size` bytes at `offset` of `folder/shard`.
+
+        Raises IntegrityError where the shard is absent or cut short.
+        """
+        data = os.pread(self._descriptor(shard), size, offset)
+        if len(data) != size:
+            raise IntegrityError(
+                f"{self.folder / shard} is cut short: {len(data):,} of {size:,} bytes at {offset:,}. "
+                "Delete it and run dvc repro again"
+            )
+        return data
+
+    def close(self) -> None:
+        """Close all open files; the next read opens them again."""
+        with self._lock:
+            for descriptor in self._descriptors.values():
+                os.close(descriptor)
+            self._descriptors = {}
+
+    def _descriptor(self, shard: str) -> int:
+        with self._lock:
+            if self._process != os.getpid():  # forked: the parent's descriptors are not ours to count on
+                self._descriptors, self._process = {}, os.getpid()
+            if shard not in self._descriptors:
+                try:
+                    self._descriptors[shard] = os.open(self.folder / shard, os.O_RDONLY | os.O_CLOEXEC)
+                except FileNotFoundError:
+                    raise IntegrityError(f"{self.folder / shard} is missing. Run dvc repro again") from None
+            return self._descriptors[shard]
+
+    def __getstate__(self) -> dict[str, Path]:
+        return {"folder": self.folder}
+
+    def __setstate__(self, state: dict[str, Path]) -> None:
+        Shards.__init__(self, state["folder"])
+
+    def __del__(self) -> None:
+        if self._process == os.getpid():
+            for descriptor in self._descriptors.values():
+                os.close(descriptor)
