@@ -1,0 +1,431 @@
+"""The contracts between stages: the only reader and writer of index, folds, augmented copies and probabilities.
+
+Row order carries no meaning except where a function says so; every reader checks columns, ids, classes, sums and
+hashes, and names the file and the first offenders. The hash of the index travels with the folds, and both travel with
+every table of probabilities, so predictions made on other data or other folds are refused.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any, Literal
+
+import numpy as np
+import pandas as pd
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from storage.atomic import replacing, write_json
+from storage.errors import DataError, IntegrityError, problems
+
+VIEWS = ("clean", "testlike", "test")
+
+INDEX = pa.schema(
+    [
+        ("image_id", pa.string()),
+        ("shard", pa.string()),
+        ("offset", pa.int64()),
+        ("size", pa.int64()),
+        ("label", pa.int64()),  # position in classes.names; -1 in the test table
+        ("group", pa.string()),  # "" where there is none
+        ("width", pa.int64()),
+        ("height", pa.int64()),
+        ("sha256", pa.string()),  # of the canonical pixels
+        ("perceptual_hash", pa.string()),
+    ]
+)
+FOLDS = pa.schema([("image_id", pa.string()), ("fold", pa.int64()), ("duplicate_group", pa.int64())])
+AUGMENTED = pa.schema(
+    [
+        ("copy_id", pa.string()),
+        ("source_id", pa.string()),
+        ("partner_id", pa.string()),  # "" without a partner
+        ("weight", pa.float32()),  # share of the source's label; 1 without a partner
+        ("fold", pa.int64()),
+        ("view", pa.string()),  # train or testlike
+        ("copy", pa.int64()),
+        ("label", pa.int64()),
+        ("partner_label", pa.int64()),  # -1 without a partner
+        ("shard", pa.string()),
+        ("offset", pa.int64()),
+        ("size", pa.int64()),
+        ("width", pa.int64()),
+        ("height", pa.int64()),
+        ("encoding", pa.string()),  # jpeg, png, or raw: uint8 RGB, height x width x 3
+    ]
+)
+Strings = np.ndarray[tuple[int], np.dtype[Any]]
+Integers = np.ndarray[tuple[int], np.dtype[np.int64]]
+Matrix = np.ndarray[tuple[int, int], np.dtype[np.float32]]
+
+
+@dataclass(frozen=True)
+class SubmissionFormat:
+    """How the competition wants its CSV: content and byte style, read off its sample submission."""
+
+    columns: list[str]  # the first holds the ids; then one column of labels, or one of probabilities per class
+    kind: Literal["labels", "probabilities"]
+    row_ids: list[str]  # as written in the sample, in its order
+    delimiter: str = ","
+    newline: str = "\n"
+    bom: bool = False
+    quote: Literal["minimal", "all"] = "minimal"
+    final_newline: bool = True
+
+
+@dataclass(frozen=True)
+class Classes:
+    """The classes in the order of every label and probability column."""
+
+    names: list[str]
+    values: list[str]  # what the submission writes for each class
+    submission: SubmissionFormat
+
+
+@dataclass(frozen=True)
+class Index:
+    """All images of a competition: `train` and `test` have the columns of INDEX; `folder` holds the shards."""
+
+    train: pd.DataFrame
+    test: pd.DataFrame
+    classes: Classes
+    folder: Path
+    hash: str
+
+
+@dataclass(frozen=True)
+class Folds:
+    """`table` has the columns of FOLDS in the order of the training index; fold -1 is trained on, never scored."""
+
+    table: pd.DataFrame
+    hash: str
+
+    @property
+    def numbers(self) -> list[int]:
+        """The fold numbers that are scored."""
+        return sorted(int(fold) for fold in set(self.table["fold"]) if fold >= 0)
+
+
+@dataclass(frozen=True)
+class Probabilities:
+    """One row per prediction; (image_id, view, copy) is unique; exponentials of a row sum to 1."""
+
+    image_id: Strings  # (n_rows,)
+    view: Strings  # (n_rows,) clean, testlike or test
+    copy: Integers  # (n_rows,)
+    fold: Integers  # (n_rows,) the fold of the model that predicted the row; -1: a mean over folds
+    log_probabilities: Matrix  # (n_rows, n_classes)
+    class_names: list[str]
+    index_hash: str
+    folds_hash: str
+
+    def __len__(self) -> int:
+        return len(self.image_id)
+
+    def probabilities(self) -> np.ndarray[tuple[int, int], np.dtype[np.float64]]:
+        """Probabilities in float64, rows summing to 1.  # (n_rows, n_classes)"""
+        values = np.exp(self.log_probabilities.astype(np.float64))
+        return values / values.sum(axis=1, keepdims=True)
+
+    def take(self, rows: np.ndarray[Any, Any]) -> Probabilities:
+        """The rows picked by a mask or by positions."""
+        return Probabilities(
+            self.image_id[rows],
+            self.view[rows],
+            self.copy[rows],
+            self.fold[rows],
+            self.log_probabilities[rows],
+            self.class_names,
+            self.index_hash,
+            self.folds_hash,
+        )
+
+
+@dataclass(frozen=True)
+class Member:
+    """One column of a blend: rows in the order of `canonical_order`, the same for every member of the same data."""
+
+    name: str
+    oof: Probabilities  # every row predicted by the fold that did not train on it
+    test: Probabilities  # mean over folds
+    folds: list[int] = field(default_factory=list)
+
+
+def write_table(path: str | Path, table: pd.DataFrame, schema: pa.Schema, metadata: dict[str, str]) -> None:
+    """Write `table` at once, with the columns of `schema` first and the caller's own after them."""
+    missing = [name for name in schema.names if name not in table.columns]
+    if missing:
+        raise DataError(f"{path}: columns {missing} are missing from the table to be written")
+    extra = [name for name in table.columns if name not in schema.names]
+    arrow = pa.Table.from_pandas(table[schema.names + extra], preserve_index=False)
+    for name in schema.names:
+        position = arrow.schema.get_field_index(name)
+        arrow = arrow.set_column(position, schema.field(name), arrow.column(name).cast(schema.field(name).type))
+    with replacing(path) as file:
+        pq.write_table(arrow.replace_schema_metadata(metadata), file, compression="zstd")
+
+
+def read_table(path: str | Path, schema: pa.Schema) -> tuple[pd.DataFrame, dict[str, str]]:
+    """Read a table and its metadata; checks that the columns of `schema` are there and hold no nulls."""
+    path = Path(path)
+    if not path.is_file():
+        raise DataError(f"{path} not found. Run: dvc repro")
+    try:
+        arrow = pq.read_table(path)
+    except (pa.ArrowException, OSError) as error:
+        raise IntegrityError(f"{path} is not a readable Parquet file ({error}). Delete it and run: dvc repro") from None
+    missing = [name for name in schema.names if name not in arrow.column_names]
+    if missing:
+        raise IntegrityError(f"{path}: columns {missing} are missing. Run the stage that makes it again")
+    empty = [name for name in schema.names if arrow.column(name).null_count]
+    if empty:
+        raise IntegrityError(f"{path}: columns {empty} have empty values. Run the stage that makes it again")
+    metadata = {
+        key.decode(): value.decode() for key, value in (arrow.schema.metadata or {}).items() if key != b"pandas"
+    }
+    return arrow.to_pandas(), metadata
+
+
+def content_hash(*parts: Any) -> str:
+    """A hash of tables' and lists' content, the same on every machine."""
+    digest = hashlib.sha256()
+    for part in parts:
+        digest.update(json.dumps(list(part), ensure_ascii=False, default=int).encode())
+    return digest.hexdigest()[:16]
+
+
+def write_index(folder: str | Path, train: pd.DataFrame, test: pd.DataFrame, classes: Classes) -> None:
+    """Write both tables and the classes beside the image shards in `folder`."""
+    folder = Path(folder)
+    for name, table in (("train", train), ("test", test)):
+        repeated = table["image_id"][table["image_id"].duplicated()].tolist()
+        if repeated:
+            raise DataError(problems(f"{name}: ids appear twice", repeated))
+        write_table(folder / f"{name}.parquet", table, INDEX, {})
+    write_json(folder / "classes.json", asdict(classes))
+
+
+def read_index(folder: str | Path) -> Index:
+    """The index of a competition, checked."""
+    folder = Path(folder)
+    if not (folder / "classes.json").is_file():
+        raise DataError(f"{folder / 'classes.json'} not found. Run: dvc repro prepare")
+    content = json.loads((folder / "classes.json").read_text(encoding="utf-8"))
+    classes = Classes(content["names"], content["values"], SubmissionFormat(**content["submission"]))
+    train, _ = read_table(folder / "train.parquet", INDEX)
+    test, _ = read_table(folder / "test.parquet", INDEX)
+    wrong = train["image_id"][(train["label"] < 0) | (train["label"] >= len(classes.names))].tolist()
+    if wrong:
+        raise IntegrityError(problems(f"{folder / 'train.parquet'}: labels outside classes.json", wrong))
+    hashed = content_hash(
+        classes.names,
+        train["image_id"],
+        train["label"],
+        train["group"],
+        train["sha256"],
+        test["image_id"],
+        test["sha256"],
+    )
+    return Index(train, test, classes, folder, hashed)
+
+
+def write_folds(path: str | Path, table: pd.DataFrame, index: Index) -> None:
+    """Write the folds of `index`'s training images."""
+    check_ids(path, table["image_id"], index.train["image_id"], complete=True)
+    write_table(path, table, FOLDS, {"index_hash": index.hash})
+
+
+def read_folds(path: str | Path, index: Index) -> Folds:
+    """The folds in the order of `index.train`; refused where they were cut on other data."""
+    table, metadata = read_table(path, FOLDS)
+    if metadata.get("index_hash") != index.hash:
+        raise IntegrityError(
+            f"{path} was cut on data {metadata.get('index_hash')}, now it is {index.hash}. Run: dvc repro split"
+        )
+    check_ids(path, table["image_id"], index.train["image_id"], complete=True)
+    table = table.set_index("image_id").loc[index.train["image_id"]].reset_index()
+    hashed = content_hash([index.hash], table["image_id"], table["fold"])
+    return Folds(table, hashed)
+
+
+def write_augmented(path: str | Path, table: pd.DataFrame, index: Index, folds: Folds) -> None:
+    """Write the table of copies; columns after those of AUGMENTED are the drawn parameters."""
+    write_table(path, table, AUGMENTED, {"index_hash": index.hash, "folds_hash": folds.hash})
+
+
+def read_augmented(folder: str | Path, index: Index, folds: Folds) -> pd.DataFrame:
+    """The table of copies; proves again that each copy has its source's fold and that partners share it."""
+    path = Path(folder) / "index.parquet"
+    table, metadata = read_table(path, AUGMENTED)
+    check_hashes(path, metadata, index, folds)
+    fold = dict(zip(folds.table["image_id"], folds.table["fold"], strict=True))
+    source = table["source_id"].map(fold)
+    partner = table["partner_id"].map(fold).where(table["partner_id"] != "", source)
+    leaked = table["copy_id"][(source != table["fold"]) | (partner != table["fold"])].tolist()
+    if leaked:
+        raise IntegrityError(problems(f"{path}: copies whose source or partner lies in another fold", leaked))
+    return table
+
+
+def write_probabilities(path: str | Path, probabilities: Probabilities) -> None:
+    """Write a table of probabilities; raises DataError where rows are not distributions."""
+    p = probabilities
+    check_distributions(path, p)
+    flat = pa.array(np.ascontiguousarray(p.log_probabilities, dtype=np.float32).ravel())
+    table = pa.table(
+        {
+            "image_id": pa.array(p.image_id.tolist(), pa.string()),
+            "view": pa.array(p.view.tolist(), pa.string()),
+            "copy": pa.array(p.copy, pa.int64()),
+            "fold": pa.array(p.fold, pa.int64()),
+            "log_probabilities": pa.FixedSizeListArray.from_arrays(flat, len(p.class_names)),
+        }
+    )
+    metadata = {"class_names": json.dumps(p.class_names), "index_hash": p.index_hash, "folds_hash": p.folds_hash}
+    with replacing(path) as file:
+        pq.write_table(table.replace_schema_metadata(metadata), file, compression="zstd")
+
+
+def read_probabilities(path: str | Path, index: Index | None = None, folds: Folds | None = None) -> Probabilities:
+    """A table of probabilities; with `index` and `folds`, refused where it was made from others."""
+    schema = pa.schema([(name, pa.string()) for name in ("image_id", "view", "copy", "fold", "log_probabilities")])
+    path = Path(path)
+    if not path.is_file():
+        raise DataError(f"{path} not found. Run: dvc repro")
+    try:
+        table = pq.read_table(path)
+    except (pa.ArrowException, OSError) as error:
+        raise IntegrityError(f"{path} is not a readable Parquet file ({error}). Delete it and run: dvc repro") from None
+    metadata = {key.decode(): value.decode() for key, value in (table.schema.metadata or {}).items()}
+    missing = [name for name in schema.names if name not in table.column_names] or [
+        name for name in ("class_names", "index_hash", "folds_hash") if name not in metadata
+    ]
+    if missing:
+        raise IntegrityError(f"{path} is not a table of probabilities: {missing} are missing")
+    class_names = json.loads(metadata["class_names"])
+    values = table.column("log_probabilities").combine_chunks()
+    probabilities = Probabilities(
+        np.array(table.column("image_id").to_pylist(), dtype=object),
+        np.array(table.column("view").to_pylist(), dtype=object),
+        table.column("copy").to_numpy(),
+        table.column("fold").to_numpy(),
+        values.flatten().to_numpy(zero_copy_only=False).astype(np.float32, copy=False).reshape(-1, len(class_names)),
+        class_names,
+        metadata["index_hash"],
+        metadata["folds_hash"],
+    )
+    check_distributions(path, probabilities)
+    if index is not None:
+        check_hashes(path, metadata, index, folds)
+        if class_names != index.classes.names:
+            raise IntegrityError(f"{path} has classes {class_names[:5]}..., the index {index.classes.names[:5]}...")
+    return probabilities
+
+
+def read_member(folder: str | Path, numbers: Sequence[int], index: Index, folds: Folds) -> Member:
+    """The member `folder.name` from its folds' valid.parquet and test.parquet (folder/<fold>/).
+
+    Raises IntegrityError where a fold is missing, a held-out image is predicted twice, or rows are lacking.
+    """
+    folder = Path(folder)
+    valid = [read_probabilities(folder / str(number) / "valid.parquet", index, folds) for number in numbers]
+    tests = [read_probabilities(folder / str(number) / "test.parquet", index, folds) for number in numbers]
+    fold_of = dict(zip(folds.table["image_id"], folds.table["fold"], strict=True))
+    for number, part in zip(numbers, valid, strict=True):
+        path = folder / str(number) / "valid.parquet"
+        expected = [image_id for image_id, fold in fold_of.items() if fold == number]
+        check_ids(path, part.image_id[part.view == "clean"], expected, complete=True)
+        check_ids(path, part.image_id, expected, complete=False)
+    for number, part in zip(numbers, tests, strict=True):
+        check_ids(folder / str(number) / "test.parquet", part.image_id, index.test["image_id"], complete=True)
+    oof = canonical_order(concatenate(valid), index.train["image_id"])
+    ordered = [canonical_order(part, index.test["image_id"]) for part in tests]
+    return Member(folder.name, oof, mean_over_folds(ordered), list(numbers))
+
+
+def concatenate(parts: Sequence[Probabilities]) -> Probabilities:
+    """The rows of several tables of the same classes and hashes, one after another."""
+    first = parts[0]
+    return Probabilities(
+        np.concatenate([part.image_id for part in parts]),
+        np.concatenate([part.view for part in parts]),
+        np.concatenate([part.copy for part in parts]),
+        np.concatenate([part.fold for part in parts]),
+        np.concatenate([part.log_probabilities for part in parts]),
+        first.class_names,
+        first.index_hash,
+        first.folds_hash,
+    )
+
+
+def canonical_order(part: Probabilities, image_ids: Sequence[str]) -> Probabilities:
+    """Rows sorted by view, position of the image in `image_ids`, and copy; refuses rows that appear twice."""
+    position = {image_id: i for i, image_id in enumerate(image_ids)}
+    places = np.array([position[image_id] for image_id in part.image_id], dtype=np.int64)
+    views = np.array([VIEWS.index(view) for view in part.view], dtype=np.int64)
+    order = np.lexsort((part.copy, places, views))
+    keys = np.stack([views, places, part.copy])[:, order]  # (3, n_rows)
+    twice = np.flatnonzero((keys[:, 1:] == keys[:, :-1]).all(axis=0))
+    if len(twice):
+        raise IntegrityError(problems("rows predicted twice", [str(part.image_id[order[i]]) for i in twice]))
+    return part.take(order)
+
+
+def mean_over_folds(parts: Sequence[Probabilities]) -> Probabilities:
+    """The mean of the folds' probabilities, row by row; all parts in the same row order."""
+    mean = np.mean([part.probabilities() for part in parts], axis=0)  # (n_rows, n_classes)
+    first = parts[0]
+    return Probabilities(
+        first.image_id,
+        first.view,
+        first.copy,
+        np.full(len(first), -1, dtype=np.int64),
+        np.log(np.maximum(mean, 1e-38)).astype(np.float32),
+        first.class_names,
+        first.index_hash,
+        first.folds_hash,
+    )
+
+
+def check_ids(path: str | Path, ids: Sequence[str], expected: Sequence[str], *, complete: bool) -> None:
+    """Refuse ids that are unknown, repeated (if `complete`) or missing (if `complete`), naming the first."""
+    known, given = set(expected), set(ids)
+    unknown = sorted(given - known)
+    if unknown:
+        raise IntegrityError(problems(f"{path}: unknown ids", unknown))
+    missing = [image_id for image_id in expected if image_id not in given] if complete else []
+    if missing:
+        raise IntegrityError(problems(f"{path}: ids without a row", missing))
+    if complete and len(given) != len(ids):
+        raise IntegrityError(f"{path}: {len(ids) - len(given):,} ids appear twice")
+
+
+def check_hashes(path: str | Path, metadata: dict[str, str], index: Index, folds: Folds | None) -> None:
+    """Refuse a table that was made from another index or other folds."""
+    if metadata.get("index_hash") != index.hash:
+        raise IntegrityError(
+            f"{path} was made from data {metadata.get('index_hash')}, ours is {index.hash}. Run: dvc repro"
+        )
+    if folds is not None and metadata.get("folds_hash") != folds.hash:
+        raise IntegrityError(
+            f"{path} was made with folds {metadata.get('folds_hash')}, ours are {folds.hash}. Run: dvc repro"
+        )
+
+
+def check_distributions(path: str | Path, part: Probabilities) -> None:
+    """Refuse rows with NaN, or whose probabilities do not sum to 1 within 1e-3, naming the first."""
+    sums = np.exp(part.log_probabilities.astype(np.float64)).sum(axis=1)
+    wrong = np.flatnonzero(~(np.abs(sums - 1) <= 1e-3))
+    if len(wrong):
+        raise IntegrityError(
+            problems(
+                f"{path}: rows that are no distribution", [f"{part.image_id[i]} sums to {sums[i]:.4g}" for i in wrong]
+            )
+        )
+    views = sorted(set(part.view) - set(VIEWS))
+    if views:
+        raise IntegrityError(f"{path}: unknown views {views}; expected {list(VIEWS)}")
