@@ -9,12 +9,13 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any, Literal
 
 import numpy as np
+import numpy.typing as npt
 import pandas as pd
 import pyarrow as pa
 import pyarrow.parquet as pq
@@ -58,9 +59,9 @@ AUGMENTED = pa.schema(
         ("encoding", pa.string()),  # jpeg, png, or raw: uint8 RGB, height x width x 3
     ]
 )
-Strings = np.ndarray[tuple[int], np.dtype[Any]]
-Integers = np.ndarray[tuple[int], np.dtype[np.int64]]
-Matrix = np.ndarray[tuple[int, int], np.dtype[np.float32]]
+Strings = npt.NDArray[np.object_]
+Integers = npt.NDArray[np.int64]
+Matrix = npt.NDArray[np.float32]
 
 
 @dataclass(frozen=True)
@@ -126,12 +127,13 @@ class Probabilities:
     def __len__(self) -> int:
         return len(self.image_id)
 
-    def probabilities(self) -> np.ndarray[tuple[int, int], np.dtype[np.float64]]:
+    def probabilities(self) -> npt.NDArray[np.float64]:
         """Probabilities in float64, rows summing to 1.  # (n_rows, n_classes)"""
-        values = np.exp(self.log_probabilities.astype(np.float64))
-        return values / values.sum(axis=1, keepdims=True)
+        values: npt.NDArray[np.float64] = np.exp(self.log_probabilities.astype(np.float64))
+        values /= values.sum(axis=1, keepdims=True)
+        return values
 
-    def take(self, rows: np.ndarray[Any, Any]) -> Probabilities:
+    def take(self, rows: npt.NDArray[Any]) -> Probabilities:
         """The rows picked by a mask or by positions."""
         return Probabilities(
             self.image_id[rows],
@@ -172,22 +174,28 @@ def write_table(path: str | Path, table: pd.DataFrame, schema: pa.Schema, metada
 def read_table(path: str | Path, schema: pa.Schema) -> tuple[pd.DataFrame, dict[str, str]]:
     """Read a table and its metadata; checks that the columns of `schema` are there and hold no nulls."""
     path = Path(path)
-    if not path.is_file():
-        raise DataError(f"{path} not found. Run: dvc repro")
-    try:
-        arrow = pq.read_table(path)
-    except (pa.ArrowException, OSError) as error:
-        raise IntegrityError(f"{path} is not a readable Parquet file ({error}). Delete it and run: dvc repro") from None
+    arrow, metadata = read_parquet(path)
     missing = [name for name in schema.names if name not in arrow.column_names]
     if missing:
         raise IntegrityError(f"{path}: columns {missing} are missing. Run the stage that makes it again")
     empty = [name for name in schema.names if arrow.column(name).null_count]
     if empty:
         raise IntegrityError(f"{path}: columns {empty} have empty values. Run the stage that makes it again")
-    metadata = {
-        key.decode(): value.decode() for key, value in (arrow.schema.metadata or {}).items() if key != b"pandas"
-    }
     return arrow.to_pandas(), metadata
+
+
+def read_parquet(path: Path) -> tuple[pa.Table, dict[str, str]]:
+    """A Parquet file as it is, with its metadata as text."""
+    if not path.is_file():
+        raise DataError(f"{path} not found. Run: dvc repro")
+    try:
+        table = pq.read_table(path)
+    except (pa.ArrowException, OSError) as error:
+        raise IntegrityError(f"{path} is not a readable Parquet file ({error}). Delete it and run: dvc repro") from None
+    metadata = {
+        key.decode(): value.decode() for key, value in (table.schema.metadata or {}).items() if key != b"pandas"
+    }
+    return table, metadata
 
 
 def content_hash(*parts: Any) -> str:
@@ -292,18 +300,11 @@ def write_probabilities(path: str | Path, probabilities: Probabilities) -> None:
 
 def read_probabilities(path: str | Path, index: Index | None = None, folds: Folds | None = None) -> Probabilities:
     """A table of probabilities; with `index` and `folds`, refused where it was made from others."""
-    schema = pa.schema([(name, pa.string()) for name in ("image_id", "view", "copy", "fold", "log_probabilities")])
     path = Path(path)
-    if not path.is_file():
-        raise DataError(f"{path} not found. Run: dvc repro")
-    try:
-        table = pq.read_table(path)
-    except (pa.ArrowException, OSError) as error:
-        raise IntegrityError(f"{path} is not a readable Parquet file ({error}). Delete it and run: dvc repro") from None
-    metadata = {key.decode(): value.decode() for key, value in (table.schema.metadata or {}).items()}
-    missing = [name for name in schema.names if name not in table.column_names] or [
-        name for name in ("class_names", "index_hash", "folds_hash") if name not in metadata
-    ]
+    table, metadata = read_parquet(path)
+    columns = ("image_id", "view", "copy", "fold", "log_probabilities")
+    missing = [name for name in columns if name not in table.column_names]
+    missing += [name for name in ("class_names", "index_hash", "folds_hash") if name not in metadata]
     if missing:
         raise IntegrityError(f"{path} is not a table of probabilities: {missing} are missing")
     class_names = json.loads(metadata["class_names"])
@@ -362,7 +363,7 @@ def concatenate(parts: Sequence[Probabilities]) -> Probabilities:
     )
 
 
-def canonical_order(part: Probabilities, image_ids: Sequence[str]) -> Probabilities:
+def canonical_order(part: Probabilities, image_ids: Iterable[str]) -> Probabilities:
     """Rows sorted by view, position of the image in `image_ids`, and copy; refuses rows that appear twice."""
     position = {image_id: i for i, image_id in enumerate(image_ids)}
     places = np.array([position[image_id] for image_id in part.image_id], dtype=np.int64)
@@ -391,8 +392,9 @@ def mean_over_folds(parts: Sequence[Probabilities]) -> Probabilities:
     )
 
 
-def check_ids(path: str | Path, ids: Sequence[str], expected: Sequence[str], *, complete: bool) -> None:
+def check_ids(path: str | Path, ids: Iterable[str], expected: Iterable[str], *, complete: bool) -> None:
     """Refuse ids that are unknown, repeated (if `complete`) or missing (if `complete`), naming the first."""
+    ids, expected = list(ids), list(expected)
     known, given = set(expected), set(ids)
     unknown = sorted(given - known)
     if unknown:

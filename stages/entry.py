@@ -1,0 +1,61 @@
+"""How every stage starts: typer arguments, telemetry off, refusals as one message, dying with its parent."""
+
+from __future__ import annotations
+
+import ctypes
+import os
+import signal
+import sys
+from collections.abc import Callable
+from typing import Any
+
+import typer
+
+from storage.errors import PodiumError
+
+QUIET = {
+    "NO_ALBUMENTATIONS_UPDATE": "1",
+    "DVC_NO_ANALYTICS": "1",
+    "RAY_USAGE_STATS_ENABLED": "0",
+    "WANDB_ERROR_REPORTING": "false",
+    "HF_HUB_DISABLE_TELEMETRY": "1",
+}
+PR_SET_PDEATHSIG = 1
+
+
+def entry(main: Callable[..., Any]) -> None:
+    """Run a stage's `main` as a command; `PODIUM_DEBUG=1` shows the traceback of a refusal."""
+    quiet()
+    die_with_parent()
+    app = typer.Typer(add_completion=False, pretty_exceptions_enable=False)
+    app.command()(main)
+    guard(app)
+
+
+def guard(run: Callable[[], Any]) -> None:
+    """Call `run`; a refusal becomes one message on stderr and its exit code."""
+    try:
+        run()
+    except PodiumError as error:
+        if os.environ.get("PODIUM_DEBUG"):
+            raise
+        print(f"podium: {error}", file=sys.stderr)
+        sys.exit(error.exit_code)
+    except KeyboardInterrupt:
+        print("podium: interrupted; the next run continues", file=sys.stderr)
+        sys.exit(130)
+    except BrokenPipeError:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        sys.exit(141)
+
+
+def quiet() -> None:
+    """Turn telemetry and version checks of the libraries off, unless the person decided otherwise."""
+    for name, value in QUIET.items():
+        os.environ.setdefault(name, value)
+
+
+def die_with_parent() -> None:
+    """On Linux, ask for SIGTERM when the parent (dvc) dies, so that no trainer is left behind."""
+    if sys.platform == "linux":
+        ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGTERM)

@@ -1,0 +1,171 @@
+"""params.yaml, read strictly: no tags, no key twice, no unknown key; each refusal names the key, the line and a remedy.
+
+Each section's schema lives beside the code that it configures; a stage reads its own section once, in `main`.
+"""
+
+from __future__ import annotations
+
+import difflib
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, TypeVar
+
+import yaml
+from pydantic import BaseModel, ValidationError
+from yaml.nodes import MappingNode, Node, ScalarNode, SequenceNode
+
+from storage.errors import ParamsError, problems
+from storage.section import Section
+
+SECTIONS = ("fetch", "prepare", "explore", "split", "augment", "train", "models", "blend", "submit", "compare")
+LISTS = ("members", "folds")
+LARGEST = 1_000_000  # bytes; a params.yaml is a page, not a book
+Model = TypeVar("Model", bound=Section)
+Place = tuple[str | int, ...]
+
+
+@dataclass(frozen=True)
+class Params:
+    """The values of a YAML file and the line of each key."""
+
+    path: Path
+    values: dict[str, Any]
+    lines: dict[Place, int]
+
+    def line(self, place: Place) -> int:
+        """The line of a key, or of the nearest key around it."""
+        while place and place not in self.lines:
+            place = place[:-1]
+        return self.lines.get(place, 1)
+
+
+def read_params(path: str | Path = "params.yaml") -> Params:
+    """The whole file; raises ParamsError where it is not plain YAML, repeats a key or has an unknown section."""
+    path = Path(path)
+    if not path.is_file():
+        raise ParamsError(f"{path} not found. Run in the folder of dvc.yaml, or: podium use digits")
+    raw = path.read_bytes()
+    if len(raw) > LARGEST:
+        raise ParamsError(f"{path} has {len(raw):,} bytes; the limit is {LARGEST:,}")
+    try:
+        root = yaml.compose(raw.decode("utf-8-sig"), Loader=yaml.SafeLoader)
+    except UnicodeDecodeError as error:
+        raise ParamsError(f"{path} is not UTF-8 (byte {error.start}). Save it as UTF-8") from None
+    except yaml.MarkedYAMLError as error:
+        mark = error.problem_mark
+        place = f" line {mark.line + 1}, column {mark.column + 1}" if mark else ""
+        raise ParamsError(f"{path}{place}: {error.problem or error.context}") from None
+    except (yaml.YAMLError, RecursionError) as error:
+        raise ParamsError(f"{path}: {error}") from None
+    if not isinstance(root, MappingNode):
+        raise ParamsError(f"{path} holds no sections; expected {', '.join(SECTIONS)}")
+    lines: dict[Place, int] = {}
+    values = convert(path, root, (), lines)
+    known = (*SECTIONS, *LISTS)
+    unknown = [
+        f"{path}:{lines[key,]}: {key}: unknown section{nearest(str(key), known)}" for key in values if key not in known
+    ]
+    if unknown:
+        raise ParamsError(problems(f"{path} cannot be used", unknown))
+    return Params(path, values, lines)
+
+
+def section(name: str, model: type[Model], *, path: str | Path = "params.yaml", key: str | None = None) -> Model:
+    """One section, checked against its schema; `key` picks an entry of it, as in models.<key>.
+
+    Raises ParamsError with every problem of the section: its key, line, what was expected, the nearest key.
+    """
+    params = read_params(path)
+    place: Place = (name,) if key is None else (name, key)
+    values = params.values.get(name)
+    if key is not None:
+        if not isinstance(values, dict) or key not in values:
+            raise ParamsError(f"{path}: {name}.{key} is missing{nearest(key, list(values or []))}")
+        values = values[key]
+    return check(params, place, {} if values is None else values, model)
+
+
+def check(params: Params, place: Place, values: Any, model: type[Model]) -> Model:
+    """Values against a schema, with lines of the file in every message."""
+    try:
+        return model.model_validate(values)
+    except ValidationError as error:
+        items = []
+        for detail in error.errors(include_url=False, include_context=True):
+            inner = tuple(part for part in detail["loc"] if not str(part).startswith("function-"))
+            name = ".".join(str(part) for part in place + inner)
+            where = f"{params.path}:{params.line(place + inner)}: {name}"
+            if detail["type"] == "extra_forbidden":
+                items.append(f"{where}: unknown{nearest(str(inner[-1]), field_names(model, inner[:-1]))}")
+            else:
+                message = detail["msg"].removeprefix("Value error, ")
+                items.append(f"{where}: {message}; it is {str(detail['input'])[:80]!r}")
+        raise ParamsError(problems(f"{params.path} cannot be used", items)) from None
+
+
+def run_lists(path: str | Path = "params.yaml") -> tuple[list[str], list[int]]:
+    """The top-level lists `members` (names of models) and `folds` (numbers), which fan the training out."""
+    params = read_params(path)
+    members, folds = params.values.get("members"), params.values.get("folds")
+    models = params.values.get("models") or {}
+    if not isinstance(members, list) or not members:
+        raise ParamsError(
+            f"{path}: members is missing; list the models to train, e.g. members: [{next(iter(models), 'cnn')}]"
+        )
+    unknown = [
+        f"{path}:{params.line(('members', i))}: {m!r}{nearest(str(m), list(models))}"
+        for i, m in enumerate(members)
+        if m not in models
+    ]
+    if unknown:
+        raise ParamsError(problems(f"{path}: members that have no entry under models", unknown))
+    if len(set(members)) != len(members):
+        raise ParamsError(f"{path}:{params.line(('members',))}: a member is listed twice")
+    if not isinstance(folds, list) or folds != list(range(len(folds))) or not folds:
+        raise ParamsError(f"{path}:{params.line(('folds',))}: folds must be [0, 1, 2, ...]; it is {folds!r}")
+    return [str(member) for member in members], folds
+
+
+def convert(path: Path, node: Node, place: Place, lines: dict[Place, int]) -> Any:
+    """A YAML node as plain Python values; notes the line of each place on the way."""
+    lines[place] = node.start_mark.line + 1
+    if node.tag.startswith("!") or node.tag.startswith("tag:yaml.org,2002:python"):
+        raise ParamsError(f"{path}:{lines[place]}: YAML tags are not allowed ({node.tag})")
+    if len(lines) > LARGEST // 10:
+        raise ParamsError(f"{path} expands to more than {LARGEST // 10:,} values; aliases of aliases?")
+    if isinstance(node, MappingNode):
+        result: dict[Any, Any] = {}
+        for key_node, value_node in node.value:
+            key = yaml.SafeLoader("").construct_object(key_node) if isinstance(key_node, ScalarNode) else None
+            if not isinstance(key, str | int):
+                raise ParamsError(f"{path}:{key_node.start_mark.line + 1}: a key must be plain text")
+            line = key_node.start_mark.line + 1
+            if key in result:
+                raise ParamsError(f"{path}: {key!r} twice (lines {lines[(*place, key)]}, {line})")
+            result[key] = convert(path, value_node, (*place, key), lines)
+            lines[(*place, key)] = line
+        return result
+    if isinstance(node, SequenceNode):
+        return [convert(path, child, (*place, i), lines) for i, child in enumerate(node.value)]
+    return yaml.SafeLoader("").construct_object(node)
+
+
+def nearest(word: str, known: Any) -> str:
+    """A hint at the nearest known word, or the list of them where none is near."""
+    known = [str(name) for name in known]
+    close = difflib.get_close_matches(word, known, n=1, cutoff=0.5)
+    if close:
+        return f"; did you mean {close[0]}?"
+    return f"; known: {', '.join(known)}" if known and len(known) <= 40 else ""
+
+
+def field_names(model: type[BaseModel], place: Place) -> list[str]:
+    """The keys that a schema knows at a place inside it."""
+    for part in place:
+        field = model.model_fields.get(str(part))
+        candidates = [field.annotation, *getattr(field.annotation, "__args__", ())] if field else []
+        inner = [kind for kind in candidates if isinstance(kind, type) and issubclass(kind, BaseModel)]
+        if not inner:
+            return []
+        model = inner[0]
+    return list(model.model_fields)
