@@ -1,0 +1,202 @@
+"""The same picture twice: exactly, nearly, turned by quarters or mirrored; within one table or across two.
+
+Candidates come from perceptual hashes in sorted buckets (never from a quadratic table) and count only once their
+pixels agree. The hashes of turned and mirrored versions follow from the stored ones (storage/hashes.py), so that only
+the candidates are ever decoded.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from itertools import combinations, pairwise
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy.sparse import coo_array
+from scipy.sparse.csgraph import connected_components
+
+from storage.hashes import eight_forms, hash_bits
+
+Rows = NDArray[np.int64]
+Hashes = NDArray[np.uint64]
+Thumbnail = Callable[[Rows], NDArray[np.uint8]]
+
+VARIANTS = (
+    "as it is", "mirrored left-right", "mirrored top-bottom", "turned by 180°",
+    "transposed", "turned by 90° counterclockwise", "turned by 90° clockwise", "transposed over the other diagonal",
+)  # fmt: skip
+EXACT = -1  # the variant number of pairs whose pixels are equal byte by byte
+BLOCKS = 5  # a hash is cut into five; any two of them are a bucket: all pairs within 3 bits share one
+WINDOW = 24  # in a crowded bucket, each image meets this many neighbours in order of their hash
+
+
+@dataclass(frozen=True)
+class Duplicates:
+    """Verified pairs and what they add up to; rows are numbers into the table(s) that were searched."""
+
+    pairs: Rows  # (n_pairs, 2)
+    variants: NDArray[np.int64]  # (n_pairs,) how the second must be turned to be the first: EXACT or index of VARIANTS
+    correlations: NDArray[np.float32]  # (n_pairs,)
+    components: NDArray[np.int64]  # (n_rows,) equal number = same picture, directly or through others
+
+
+def all_hashes(texts: Sequence[str], *, chunk: int = 50_000) -> Hashes:
+    """The hashes of `turn(picture, variant)` for all variants, from the hashes of the pictures: (8, n_images)."""
+    parts = []
+    for start in range(0, len(texts), chunk):
+        forms = eight_forms(hash_bits(list(texts[start : start + chunk])))  # (n, 8, 8, 8)
+        packed = np.packbits(forms.reshape(len(forms), 8, 64), axis=2)
+        parts.append(packed.view(">u8")[:, :, 0].T.astype(np.uint64))
+    return np.concatenate(parts, axis=1) if parts else np.empty((8, 0), np.uint64)
+
+
+def turn(pictures: NDArray[np.uint8], variant: int) -> NDArray[np.uint8]:
+    """The eight symmetries of a square for (..., size, size): transpose first, then mirror."""
+    if variant & 4:
+        pictures = np.swapaxes(pictures, -1, -2)
+    if variant & 1:
+        pictures = pictures[..., ::-1]
+    return pictures[..., ::-1, :] if variant & 2 else pictures
+
+
+def correlate(first: NDArray[np.uint8], second: NDArray[np.uint8]) -> NDArray[np.float32]:
+    """How far pictures agree, in -1..1: the smaller of the correlations of pixels and of fine detail.
+
+    Shape (n, size, size) each. Detail is the picture less its blurred self: two forms of one kind or two strokes of
+    one digit agree in the large and differ there. Two pictures without any contrast agree if their grey values do.
+    """
+    one, other = first.astype(np.float32), second.astype(np.float32)
+    return np.minimum(_correlation(one, other), _correlation(_detail(one), _detail(other)))
+
+
+def _detail(pictures: NDArray[np.float32]) -> NDArray[np.float32]:
+    padded = np.pad(pictures, ((0, 0), (1, 1), (1, 1)), mode="edge")
+    size = pictures.shape[1]
+    nine = [padded[:, y : y + size, x : x + size] for y in range(3) for x in range(3)]
+    return np.asarray(pictures - np.add.reduce(nine) / 9, np.float32)
+
+
+def _correlation(first: NDArray[np.float32], second: NDArray[np.float32]) -> NDArray[np.float32]:
+    first, second = first.reshape(len(first), -1), second.reshape(len(second), -1)
+    gap = np.abs(first.mean(axis=1) - second.mean(axis=1))
+    first, second = first - first.mean(axis=1, keepdims=True), second - second.mean(axis=1, keepdims=True)
+    powers = np.stack([(first**2).sum(axis=1), (second**2).sum(axis=1)])  # (2, n)
+    flat = powers < 1e-3
+    product = (first * second).sum(axis=1) / np.sqrt(np.where(flat, 1, powers).prod(axis=0))
+    return np.asarray(np.where(flat.any(axis=0), flat.all(axis=0) & (gap < 1), product), np.float32)
+
+
+def find_duplicates(
+    hashes: Hashes,
+    thumbnails: Thumbnail,
+    *,
+    exact: Sequence[str],
+    joined: NDArray[np.int64] | None = None,
+    variants: Sequence[int] = range(8),
+    max_distance: int = 8,
+    correlation: float = 0.95,
+) -> Duplicates:
+    """All exact duplicates, and the near ones within `max_distance` bits whose pixels correlate.
+
+    `hashes` are those of all versions, (8, n_rows); `exact` holds a digest of each row's pixels. `joined` numbers rows
+    that already belong together (groups): pairs inside one number are not looked for. Pairs within 3 bits are all met,
+    those up to `max_distance` mostly; of many like pictures each is tied to some, not to all. Time is O(n log n).
+    """
+    n_rows = hashes.shape[1]
+    found = [_exact_pairs(exact)]
+    components = merge(n_rows, [found[0][:, :2]], joined)
+    kinds, scores = [np.full(len(found[0]), EXACT)], [np.ones(len(found[0]), np.float32)]
+    seen = np.empty(0, np.int64)
+    for variant, pairs in _candidates(hashes, variants, max_distance):
+        codes = (pairs[:, 0] * n_rows + pairs[:, 1]) * 8 + variant
+        fresh = (components[pairs[:, 0]] != components[pairs[:, 1]]) & ~np.isin(codes, seen)
+        if not fresh.any():
+            continue
+        seen = np.union1d(seen, codes[fresh])
+        agreement = _verify(pairs[fresh], variant, thumbnails)
+        good = agreement >= correlation
+        if good.any():
+            found.append(pairs[fresh][good])
+            kinds.append(np.full(int(good.sum()), variant))
+            scores.append(agreement[good])
+            components = merge(n_rows, [found[-1]], components)
+    return Duplicates(np.concatenate(found), np.concatenate(kinds), np.concatenate(scores), components)
+
+
+def merge(n_rows: int, pairs: Sequence[Rows], joined: NDArray[np.int64] | None = None) -> NDArray[np.int64]:
+    """Union-find: rows tied by any pair, or by an equal number in `joined`, get one number, counted from 0."""
+    links = [*pairs]
+    if joined is not None:
+        order = np.argsort(joined, kind="stable")
+        same = joined[order][1:] == joined[order][:-1]
+        links.append(np.column_stack([order[:-1][same], order[1:][same]]))
+    edges = np.concatenate(links) if links else np.empty((0, 2), np.int64)
+    graph = coo_array((np.ones(len(edges), np.int8), (edges[:, 0], edges[:, 1])), shape=(n_rows, n_rows))
+    return np.asarray(connected_components(graph, directed=False)[1], np.int64)
+
+
+def _exact_pairs(digests: Sequence[str]) -> Rows:
+    """Each row with the first row of the same digest: (n_pairs, 2)."""
+    values = np.asarray(digests, dtype=object).astype(str)
+    _, first, inverse = np.unique(values, return_index=True, return_inverse=True)
+    rows = np.arange(len(values))
+    later = first[inverse] != rows
+    return np.column_stack([first[inverse][later], rows[later]]).astype(np.int64)
+
+
+def _candidates(hashes: Hashes, variants: Sequence[int], max_distance: int) -> Iterator[tuple[int, Rows]]:
+    """(variant, pairs) batches of at most one pair a row: pairs[:, 1] turned by `variant` looks like pairs[:, 0]."""
+    cuts = np.linspace(0, 64, BLOCKS + 1).astype(int)
+    blocks = [_ones(int(b - a)) << int(a) for a, b in pairwise(cuts)]
+    rows = np.arange(hashes.shape[1])
+    for variant in variants:
+        values = hashes[0] if variant == 0 else np.concatenate([hashes[0], hashes[variant]])
+        owner = rows if variant == 0 else np.concatenate([rows, rows])
+        other = np.zeros(len(values), bool)
+        other[len(rows) :] = True
+        by_hash = np.argsort(values, kind="stable")
+        for first, second in combinations(blocks, 2):
+            keys = values & np.uint64(first | second)
+            order = by_hash[np.argsort(keys[by_hash], kind="stable")]
+            met = _neighbours(keys, values, owner=owner, other=other, order=order, max_distance=max_distance)
+            yield from ((variant, pairs) for pairs in met)
+
+
+def _neighbours(
+    keys: Hashes, values: Hashes, *, owner: Rows, other: NDArray[np.bool_], order: Rows, max_distance: int
+) -> Iterator[Rows]:
+    """Pairs of equal keys that stand 1, 2, ... WINDOW places apart in `order`."""
+    two_sided = bool(other.any())
+    for step in range(1, WINDOW + 1):
+        left, right = order[:-step], order[step:]
+        same = keys[left] == keys[right]
+        if not same.any():
+            return
+        left, right = left[same], right[same]
+        near = np.bitwise_count(values[left] ^ values[right]) <= max_distance
+        near &= owner[left] != owner[right]
+        if two_sided:
+            near &= other[left] != other[right]
+        left, right = left[near], right[near]
+        if len(left) == 0:
+            continue
+        swap = other[left]
+        first, second = np.where(swap, right, left), np.where(swap, left, right)
+        yield np.column_stack([owner[first], owner[second]])
+
+
+def _verify(pairs: Rows, variant: int, thumbnails: Thumbnail, *, batch: int = 20_000) -> NDArray[np.float32]:
+    """Agreement of the pixels of each pair, the second turned by `variant`."""
+    scores = []
+    for start in range(0, len(pairs), batch):
+        part = pairs[start : start + batch]
+        unique, places = np.unique(part, return_inverse=True)
+        pictures = thumbnails(unique)
+        places = places.reshape(part.shape)
+        scores.append(correlate(pictures[places[:, 0]], turn(pictures[places[:, 1]], variant)))
+    return np.concatenate(scores)
+
+
+def _ones(count: int) -> int:
+    return (1 << count) - 1

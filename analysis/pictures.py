@@ -1,0 +1,115 @@
+"""Pictures of an index: decoded from the shards, made small, or laid out side by side.
+
+Reads the canonical images of `data/index/`; every function takes rows of an index table with `shard, offset, size`.
+"""
+
+from __future__ import annotations
+
+import base64
+from collections.abc import Iterable, Iterator, Sequence
+from typing import Any, cast
+
+import cv2
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+
+from storage.errors import IntegrityError
+from storage.shards import Shards
+
+Pixels = NDArray[np.uint8]
+
+
+def decode(data: bytes, *, name: str = "image") -> Pixels:
+    """The RGB pixels (height, width, 3) of one of our own canonical encodings. Raises IntegrityError."""
+    pixels = cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_COLOR_RGB)
+    if pixels is None:
+        raise IntegrityError(f"{name}: the stored image cannot be decoded. Delete data/index and run dvc repro prepare")
+    return cast(Pixels, pixels)
+
+
+class Pictures:
+    """The images of one index table by row number; read when asked for, never kept."""
+
+    def __init__(self, table: pd.DataFrame, shards: Shards) -> None:
+        self._places = list(
+            zip(
+                table["image_id"].astype(str),
+                table["shard"].astype(str),
+                table["offset"].astype(int),
+                table["size"].astype(int),
+                strict=True,
+            )
+        )
+        self._shards = shards
+
+    def __len__(self) -> int:
+        return len(self._places)
+
+    def __getitem__(self, row: int) -> Pixels:
+        image_id, shard, offset, size = self._places[row]
+        return decode(self._shards.read(shard, offset, size), name=image_id)
+
+    def encoded(self, row: int) -> bytes:
+        """The stored bytes of one image."""
+        _, shard, offset, size = self._places[row]
+        return self._shards.read(shard, offset, size)
+
+    def stream(self, rows: Iterable[int]) -> Iterator[Pixels]:
+        """The pictures of `rows`, one after another."""
+        return (self[int(row)] for row in rows)
+
+
+class Thumbnails:
+    """Small grey squares (size, size) of the images of several tables in a row, kept up to a bound."""
+
+    def __init__(self, pictures: Sequence[Pictures], *, size: int = 32, keep: int = 100_000) -> None:
+        self._pictures = pictures
+        self._starts = np.cumsum([0, *(len(part) for part in pictures)])
+        self._size = size
+        self._keep = keep
+        self._kept: dict[int, Pixels] = {}
+
+    def __call__(self, rows: NDArray[np.int64]) -> Pixels:
+        """Thumbnails of `rows`, counted through all tables: uint8 (n_rows, size, size)."""
+        return (
+            np.stack([self._one(int(row)) for row in rows])
+            if len(rows)
+            else np.empty((0, self._size, self._size), np.uint8)
+        )
+
+    def _one(self, row: int) -> Pixels:
+        if row not in self._kept:
+            if len(self._kept) >= self._keep:
+                self._kept.clear()
+            part = int(np.searchsorted(self._starts, row, side="right")) - 1
+            self._kept[row] = grey_square(self._pictures[part][row - int(self._starts[part])], self._size)
+        return self._kept[row]
+
+
+def grey_square(pixels: Pixels, size: int) -> Pixels:
+    """Grey pixels squeezed to a square, so that flips and quarter turns of the picture are those of the square."""
+    grey = cv2.cvtColor(pixels, cv2.COLOR_RGB2GRAY)
+    shrinks = min(grey.shape) >= size
+    return cast(Pixels, cv2.resize(grey, (size, size), interpolation=cv2.INTER_AREA if shrinks else cv2.INTER_LINEAR))
+
+
+def fit(pixels: Pixels, side: int) -> Pixels:
+    """Shrink so that the longer side is at most `side` pixels; never enlarge."""
+    height, width = pixels.shape[:2]
+    scale = side / max(height, width)
+    if scale >= 1:
+        return pixels
+    shape = (max(1, round(width * scale)), max(1, round(height * scale)))
+    return cast(Pixels, cv2.resize(pixels, shape, interpolation=cv2.INTER_AREA))
+
+
+def data_uri(pixels: Pixels, *, side: int = 96) -> str:
+    """A picture as text for a page that loads nothing: PNG when it is small, else JPEG."""
+    small = fit(pixels, side)
+    suffix, options = (".png", []) if small.size <= 3 * 48 * 48 else (".jpg", [cv2.IMWRITE_JPEG_QUALITY, 82])
+    done, encoded = cv2.imencode(suffix, cv2.cvtColor(small, cv2.COLOR_RGB2BGR), cast(Any, options))
+    if not done:
+        raise ValueError(f"a picture of shape {pixels.shape} cannot be encoded")
+    kind = "png" if suffix == ".png" else "jpeg"
+    return f"data:image/{kind};base64,{base64.b64encode(encoded.tobytes()).decode('ascii')}"
