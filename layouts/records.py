@@ -1,0 +1,245 @@
+"""What a layout yields: a listing of images with ids, labels and groups, checked; and where to find each layout.
+
+A layout is one module of this package with a pydantic model `Options` and a function
+`listing(root, options) -> Listing`. It reads tables and names only; images are opened later, by `stages.prepare`.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+import unicodedata
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, field
+from importlib import import_module
+from pathlib import Path
+from typing import Any, Protocol, cast
+
+import pandas as pd
+
+from storage.csvfile import ByteStyle, byte_style, read_csv
+from storage.errors import DataError, problems
+from storage.intake import SUFFIXES, Pixels
+from storage.paths import path_problem, read_below
+from storage.section import Section
+
+LAYOUTS = {
+    "csv_images": "a table of file names and labels, images in folders",
+    "class_folders": "one folder of images per class",
+    "masks": "a table of persons, seven pictures of each; 18 classes from three attributes",
+    "cifar": "CIFAR-10 or CIFAR-100 as its official archive",
+    "boxes": "a table of image, label and bounding box",
+    "idx": "idx files, as MNIST and Fashion-MNIST",
+}
+IMAGE_SUFFIXES = frozenset(suffix for suffixes in SUFFIXES.values() for suffix in suffixes)
+Region = tuple[int, int, int, int]  # left, top, right, bottom in pixels; right and bottom are outside
+
+
+def load_file(root: Path, path: str, position: int) -> bytes | Pixels:
+    """The bytes of one image file; layouts with many images in one file bring a function of their own."""
+    return read_below(root, path)
+
+
+@dataclass(frozen=True)
+class Sample:
+    """A sample submission as it lies on disk: its columns, its ids in order, and how its bytes are laid out."""
+
+    path: Path
+    columns: list[str]
+    ids: list[str]
+    style: ByteStyle
+
+
+@dataclass(frozen=True)
+class Listing:
+    """All images of a competition, not yet opened.
+
+    `train` has the columns image_id, path (relative to `root`), label (a value of `classes`), group ("" for none),
+    and may have `position` (in a file of many images) and columns of the layout's own; `test` has image_id and path,
+    and may have label where the answers are known. `classes` maps each value to its name.
+    `load(root, path, position)` reads one image; `region(row, width, height)` says which part of it counts (None:
+    leave it out) with a note to count. Both are picklable functions.
+    """
+
+    root: Path
+    train: pd.DataFrame
+    test: pd.DataFrame
+    classes: dict[str, str]
+    sample: Sample | None = None
+    notes: list[str] = field(default_factory=list)
+    load: Callable[[Path, str, int], bytes | Pixels] = load_file
+    region: Callable[[dict[str, Any], int, int], tuple[Region | None, str]] | None = None
+
+
+class Layout(Protocol):
+    """A module of this package."""
+
+    Options: type[Section]
+
+    def listing(self, root: Path, options: Any) -> Listing:
+        """The images below `root`."""
+
+
+def layout(name: str) -> Layout:
+    """The layout's module; raises DataError for an unknown name."""
+    if name not in LAYOUTS:
+        raise DataError(f"no layout {name!r}; there are {', '.join(LAYOUTS)}")
+    return cast(Layout, import_module(f"layouts.{name}"))
+
+
+def check_folder(root: Path) -> None:
+    """Refuse a root that is not there."""
+    if not root.is_dir():
+        raise DataError(f"{root} is not a folder. Put the data there, run podium fetch, or set prepare.root")
+
+
+def files_below(root: Path, folder: str = "") -> pd.Series[str]:
+    """The relative paths of all image files in a folder below `root`, sorted; links are not followed."""
+    top = root / folder
+    if not top.is_dir():
+        raise DataError(f"{top} is not a folder")
+
+    def names() -> Iterator[str]:
+        for here, folders, files in os.walk(top):
+            folders.sort()
+            inside = os.path.relpath(here, top)
+            prefix = "" if inside == "." else f"{inside}/"
+            yield from (prefix + name for name in sorted(files) if Path(name).suffix.lower() in IMAGE_SUFFIXES)
+
+    found = pd.Series(list(names()), dtype="str")
+    if found.empty:
+        raise DataError(f"{top} holds no images ({', '.join(sorted(IMAGE_SUFFIXES))})")
+    return found
+
+
+def locate(ids: pd.Series[str], root: Path, folder: str, *, table: Path) -> tuple[pd.Series[str], list[str]]:
+    """For each id the path of its file below `root`, and notes; `ids` is indexed by line of `table`.
+
+    An id may be the path below `folder`, or that without its extension, or the bare name of a file in any sub-folder.
+    Raises DataError for paths that leave the root and for ids without a file.
+    """
+    unsafe = [f"line {line}: {problem}" for line, text in ids.items() if (problem := path_problem(text))]
+    if unsafe:
+        raise DataError(problems(f"{table} names files that are refused", unsafe))
+    files = files_below(root, folder)
+    keys = {
+        "": files,
+        "after adding the extension": files.str.replace(r"\.[^./]+$", "", regex=True),
+        "by file name in sub-folders": files.str.replace(r"^.*/", "", regex=True),
+        "by file name without extension": files.str.replace(r"^.*/|\.[^./]+$", "", regex=True),
+    }
+    how = max(keys, key=lambda name: int(ids.isin(keys[name]).sum()))  # the first of equals: the plainest
+    found = ids.isin(keys[how])
+    if not found.all():
+        missing = [f"line {line}: {text}" for line, text in ids[~found].items()]
+        title = f"{len(missing)} of {len(ids)} images of {table} are missing (looked in {root / folder})"
+        raise DataError(problems(title, missing))
+    wanted = pd.Index(keys[how])
+    twice = wanted[wanted.duplicated() & wanted.isin(ids)]
+    if len(twice):
+        raise DataError(problems(f"{root / folder}: several files fit one id of {table}", twice.unique().tolist()))
+    prefix = f"{folder}/" if folder else ""
+    places = prefix + files.iloc[wanted.get_indexer(pd.Index(ids))]
+    places.index = ids.index
+    unlisted = len(files) - ids.nunique()
+    notes = [f"{table.name}: ids matched {how}"] if how else []
+    notes += [f"{unlisted:,} images in {root / folder} are not listed in {table.name}"] if unlisted else []
+    return places, notes
+
+
+def check_ids(ids: pd.Series[str], *, table: Path) -> None:
+    """Refuse empty ids."""
+    empty = [f"line {line}: empty {ids.name}" for line in ids.index[ids.str.strip() == ""]]
+    if empty:
+        raise DataError(problems(f"{table} has rows without an id", empty))
+
+
+def without_repeats(train: pd.DataFrame, *, table: Path) -> tuple[pd.DataFrame, list[str]]:
+    """Rows with each image_id once; raises DataError where one id has two labels."""
+    repeated = train[train["image_id"].duplicated(keep=False)]
+    if repeated.empty:
+        return train, []
+    found = []
+    for image_id, rows in repeated.groupby("image_id", sort=False):
+        if rows["label"].nunique() > 1:
+            told = " and ".join(f"{label} (line {line})" for line, label in rows["label"].items())
+            found.append(f"{image_id} has labels {told}")
+    if found:
+        raise DataError(problems(f"{table} contradicts itself", found))
+    number = repeated["image_id"].nunique()
+    return train.drop_duplicates("image_id"), [f"{number:,} ids appear twice with the same label; kept once"]
+
+
+def tidy(value: str) -> str:
+    """A label as people mean it: no blanks around it, plain digits, 1.0 as 1, 1,234 as 1234."""
+    text = unicodedata.normalize("NFKC", value).strip()
+    if re.fullmatch(r"-?\d{1,3}(,\d{3})+", text):
+        text = text.replace(",", "")
+    return str(int(float(text))) if re.fullmatch(r"-?\d{1,15}\.0*", text) else text
+
+
+def known_labels(
+    labels: pd.Series[str], classes: dict[str, str] | None, *, table: Path, source: str = ""
+) -> tuple[pd.Series[str], dict[str, str], list[str]]:
+    """Labels as values of the classes, the classes, and notes; without `classes` the labels themselves make them.
+
+    `source` names where the classes come from, for messages. Raises DataError that lists unknown labels.
+    """
+    written = labels.unique().tolist()
+    if classes is None:
+        values = {value: tidy(value) for value in written}
+        classes = {value: value for value in in_order(set(values.values()) - {""})}
+    values = {value: value if value in classes else tidy(value) for value in written}
+    unknown = labels[~labels.map(values).isin(list(classes))]
+    if len(unknown):
+        items = [f"line {line}: label {label!r}" for line, label in unknown.items()]
+        place = f" {source} ({', '.join(list(classes)[:20])})" if source else ""
+        raise DataError(problems(f"{table}: labels that are not in{place or ' the classes'}", items))
+    mended = [value for value in written if values[value] != value]
+    notes = [f"labels read as numbers: {', '.join(map(repr, mended[:5]))}"] if mended else []
+    return labels.map(values).astype("str"), classes, notes
+
+
+def in_order(values: Sequence[str] | set[str]) -> list[str]:
+    """Values by number where all are whole numbers, else by text."""
+    if all(re.fullmatch(r"-?\d{1,18}", value) for value in values):
+        return sorted(values, key=int)
+    return sorted(values)
+
+
+def check_classes(train: pd.DataFrame, classes: dict[str, str], *, table: Path) -> list[str]:
+    """Notes on classes without rows and names that look alike; raises DataError for a single class."""
+    present = set(train["label"])
+    if len(present) < 2:
+        raise DataError(f"{table}: only one class ({', '.join(present)}); nothing can be learned from it")
+    notes = [f"class {value} ({name}) has no rows" for value, name in classes.items() if value not in present]
+    alike: dict[str, list[str]] = {}
+    for name in classes.values():
+        alike.setdefault(" ".join(name.split()).casefold(), []).append(name)
+    notes += [f"class names differ by case or blanks only: {names}" for names in alike.values() if len(names) > 1]
+    same = [name for name in set(classes.values()) if list(classes.values()).count(name) > 1]
+    if same:
+        raise DataError(problems("classes share a name", sorted(same)))
+    return notes
+
+
+def read_classes(path: Path, value: str, name: str, *, encoding: str) -> dict[str, str]:
+    """Class values and names from a table such as meta.csv, in its order."""
+    frame = read_csv(path, columns=[value, name], encoding=encoding)
+    values = frame[value].map(tidy)
+    if values.duplicated().any():
+        raise DataError(problems(f"{path}: classes appear twice", sorted(set(values[values.duplicated()]))))
+    return dict(zip(values, frame[name], strict=True))
+
+
+def read_sample(path: Path, *, encoding: str = "utf-8", delimiter: str | None = None) -> Sample:
+    """A sample submission: its first column holds the ids."""
+    frame = read_csv(path, encoding=encoding, delimiter=delimiter)
+    if len(frame.columns) < 2:
+        raise DataError(f"{path} has the columns {','.join(frame.columns)}: expected an id and at least one more")
+    ids = frame.iloc[:, 0]
+    check_ids(ids, table=path)
+    if ids.duplicated().any():
+        items = [f"line {line}: {text}" for line, text in ids[ids.duplicated()].items()]
+        raise DataError(problems(f"{path}: ids appear twice", items))
+    return Sample(path, list(frame.columns), ids.tolist(), byte_style(path, encoding=encoding))

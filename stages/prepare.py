@@ -1,0 +1,250 @@
+"""prepare: any layout of a competition into one index of canonical images, checked before anything is published.
+
+Reads the competition's folder and an optional table of corrected labels (id,old,new,why). Writes `data/index`:
+train.parquet, test.parquet, classes.json, images-*.tar, report.json, and answers.csv where the test labels are known.
+Finished shards wait in `.podium/prepare`, so a run that was stopped continues.
+
+    python -m stages.prepare --raw data/raw/digits --out data/index
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import shutil
+from collections import Counter
+from dataclasses import replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any, Literal
+
+import pandas as pd
+import typer
+from pydantic import Field
+
+from layouts import canonical
+from layouts.records import Listing, Sample, layout
+from stages.entry import entry
+from stages.params import check, read_params, section
+from stages.tables import INDEX, Classes, SubmissionFormat, write_index
+from storage.atomic import building, write_json
+from storage.csvfile import read_csv
+from storage.errors import DataError, problems
+from storage.section import Section
+
+if TYPE_CHECKING:
+    from rich.progress import Progress
+
+
+class PrepareParams(Section):
+    """How the competition lies on disk, and the one form that its images get."""
+
+    root: str = Field("data/raw/digits", description="folder of the competition")
+    layout: str = Field(
+        "csv_images", description="how it lies there: csv_images, class_folders, masks, cifar, boxes, idx"
+    )
+    options: dict[str, Any] = Field(
+        default_factory=dict, description="names of files and columns; see layouts/<layout>.py"
+    )
+    encoding: Literal["png", "jpeg"] = Field("png", description="canonical form: png is exact, jpeg is small")
+    jpeg_quality: int = Field(95, ge=50, le=100, description="quality of the canonical JPEG")
+    max_side: int | None = Field(None, ge=8, description="longer sides are reduced to this many pixels; null keeps all")
+    max_pixels: int = Field(50_000_000, ge=64, description="images that claim more are refused before decoding")
+    truncated: Literal["error", "drop"] = Field("error", description="what happens to images whose file is cut off")
+    strict: bool = Field(False, description="equal pictures with different labels stop the run")
+
+
+def main(
+    raw: Annotated[Path, typer.Option(help="Folder of the competition.")],
+    out: Annotated[Path, typer.Option(help="Folder of the index.")],
+    *,
+    patch: Annotated[Path | None, typer.Option(help="Table of corrected labels: id,old,new,why.")] = None,
+    work: Annotated[Path, typer.Option(help="Where finished shards wait for the others.")] = Path(".podium/prepare"),
+    workers: Annotated[int, typer.Option(help="Processes; 0 takes every core.")] = 0,
+    params: Annotated[Path, typer.Option(help="The file of parameters.")] = Path("params.yaml"),
+) -> None:
+    """Read a competition's folder into the index."""
+    chosen = section("prepare", PrepareParams, path=params)
+    module = layout(chosen.layout)
+    options = check(read_params(params), ("prepare", "options"), chosen.options, module.Options)
+    listing = module.listing(raw, options)
+    if patch is not None and patch.is_file():
+        listing = patched(listing, patch)
+    report = prepare(listing, out, chosen, work=work, workers=workers)
+    show(report, out)
+
+
+def prepare(listing: Listing, out: Path, chosen: PrepareParams, *, work: Path, workers: int = 1) -> dict[str, Any]:
+    """Make the index of a listing in `out`; the report that also lies there as report.json."""
+    form = canonical.Form(chosen.encoding, chosen.jpeg_quality, chosen.max_side, chosen.max_pixels, chosen.truncated)
+    submission = submission_format(listing)
+    folder = work / hashlib.sha256(str(listing.root.resolve()).encode()).hexdigest()[:16]
+    folder.mkdir(parents=True, exist_ok=True)
+    outcomes = make_shards(listing, form, folder, workers)
+    train = facts(listing.train, folder, [o.name for o in outcomes if "-train-" in o.name])
+    test = facts(listing.test, folder, [o.name for o in outcomes if "-test-" in o.name])
+    if len(test) < len(listing.test):
+        raise DataError(f"{len(listing.test) - len(test)} test images were left out, but each needs a prediction")
+    position = {value: i for i, value in enumerate(listing.classes)}
+    answers = test.get("label")
+    train, test = train.assign(label=train["label"].map(position)), test.assign(label=-1, group="")
+    classes = Classes(list(listing.classes.values()), list(listing.classes), submission)
+    report = make_report(listing, train, test, outcomes, strict=chosen.strict)
+    with building(out) as index:
+        for outcome in outcomes:
+            place(folder / f"{outcome.name}.tar", index)
+        write_index(index, train[INDEX.names], test[INDEX.names], classes)
+        write_json(index / "report.json", report)
+        if answers is not None:
+            test[["image_id"]].assign(target=answers).to_csv(index / "answers.csv", index=False, lineterminator="\n")
+    shutil.rmtree(folder)
+    return report
+
+
+def make_shards(listing: Listing, form: canonical.Form, folder: Path, workers: int) -> list[canonical.Outcome]:
+    """All shards of a listing, in order; raises DataError with the problems of all images."""
+    from joblib import Parallel, delayed
+    from joblib.externals.loky.process_executor import TerminatedWorkerError
+
+    n_images = len(listing.train) + len(listing.test)
+    workers = min(workers or os.cpu_count() or 1, -(-n_images // canonical.FEWEST))
+    pool = Parallel(n_jobs=workers, return_as="generator_unordered", pre_dispatch="2*n_jobs", batch_size=1)
+    found: list[str] = []
+    outcomes: list[canonical.Outcome] = []
+    try:
+        with bar() as shown:
+            shown.add_task("prepare", total=n_images)
+            for outcome in pool(delayed(canonical.run)(task) for task in canonical.tasks(listing, form, folder)):
+                outcomes.append(outcome)
+                found += outcome.problems
+                shown.advance(shown.task_ids[0], outcome.images)
+    except TerminatedWorkerError:
+        at_hand = sorted(path.read_text(errors="replace").strip() for path in folder.glob("*.now"))
+        raise DataError(
+            problems("a worker died (decoder crash or no memory) at one of these images", at_hand)
+        ) from None
+    if found:
+        raise DataError(problems(f"images below {listing.root} cannot be used", sorted(found)))
+    return sorted(outcomes, key=lambda outcome: outcome.name)
+
+
+def bar() -> Progress:
+    """Progress on stderr: images done, images per second, time left; nothing where there is no terminal."""
+    from rich.console import Console
+    from rich.progress import MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+
+    console = Console(stderr=True)
+    columns = (TextColumn("{task.description}"), MofNCompleteColumn(), TimeRemainingColumn())
+    return Progress(*columns, console=console, transient=True, disable=not console.is_terminal)
+
+
+def facts(table: pd.DataFrame, folder: Path, names: list[str]) -> pd.DataFrame:
+    """The rows of a listing's table whose images are stored, with what is known about each image."""
+    parts = [canonical.read_facts(folder / f"{name}.parquet")[0] for name in names]
+    known = pd.concat(parts, ignore_index=True)
+    rows = table.iloc[known.pop("row").to_numpy()].reset_index(drop=True)
+    return pd.concat([rows[["image_id", *rows.columns.intersection(["label", "group"])]], known], axis=1)
+
+
+def submission_format(listing: Listing) -> SubmissionFormat:
+    """The sample's format, or ID,target where there is no sample; raises DataError where its columns do not fit."""
+    sample = listing.sample
+    if sample is None:
+        return SubmissionFormat(["ID", "target"], "labels", listing.test["image_id"].tolist())
+    style = sample.style
+    return SubmissionFormat(
+        sample.columns, submission_kind(sample, listing.classes), sample.ids,
+        style.delimiter, style.newline, style.bom, style.quote, style.final_newline,
+    )  # fmt: skip
+
+
+def submission_kind(sample: Sample, classes: dict[str, str]) -> Literal["labels", "probabilities"]:
+    """Labels in one column, or probabilities in one column per class (named by value or name, in any order)."""
+    columns = sample.columns[1:]
+    if len(columns) == 1 and len(classes) != 1:
+        return "labels"
+    if any(set(columns) == set(known) for known in (classes.keys(), classes.values())):
+        return "probabilities"
+    raise DataError(
+        f"{sample.path} has the columns {','.join(sample.columns)[:300]}: expected an id and either one column of "
+        f"labels or one per class: {','.join(classes.values())[:300]}"
+    )
+
+
+def patched(listing: Listing, path: Path) -> Listing:
+    """The listing with corrected labels; an empty new label leaves the image out."""
+    patch = read_csv(path, columns=["id", "old", "new", "why"])
+    train = listing.train.set_index("image_id", drop=False)
+    labels = dict(zip(train["image_id"], train["label"], strict=True))
+    found = []
+    for line, row in zip(patch.index, patch.to_dict("records"), strict=True):
+        if row["id"] not in labels:
+            found.append(f"line {line}: no training image {row['id']!r}")
+        elif labels[row["id"]] != row["old"]:
+            found.append(f"line {line}: {row['id']} has label {labels[row['id']]}, not {row['old']}")
+        elif row["new"] and row["new"] not in listing.classes:
+            found.append(f"line {line}: new label {row['new']!r} is no class")
+    found += [f"{image_id} is patched twice" for image_id in patch["id"][patch["id"].duplicated()]]
+    if found:
+        raise DataError(problems(f"{path} does not fit the data", found))
+    new = train["image_id"].map(dict(zip(patch["id"], patch["new"], strict=True)))
+    kept = train.assign(label=new.fillna(train["label"]))[new != ""].reset_index(drop=True)
+    note = f"{path.name}: {len(patch):,} labels corrected, {len(train) - len(kept):,} of them by leaving the image out"
+    return replace(listing, train=kept, notes=[*listing.notes, note])
+
+
+def make_report(
+    listing: Listing, train: pd.DataFrame, test: pd.DataFrame, outcomes: list[canonical.Outcome], *, strict: bool
+) -> dict[str, Any]:
+    """What a person should know about the data, as plain values; raises DataError for contradictions if `strict`."""
+    labels = train.groupby("sha256")["label"].nunique()
+    torn = train[train["sha256"].isin(labels.index[labels > 1])].sort_values(["sha256", "image_id"])
+    contradictions = [", ".join(rows["image_id"]) for _, rows in torn.groupby("sha256")]
+    if strict and contradictions:
+        raise DataError(problems("equal pictures with different labels", contradictions))
+    leaked = test["image_id"][test["sha256"].isin(train["sha256"])].tolist()
+    names = list(listing.classes.values())
+    counts: Counter[str] = Counter()
+    for outcome in outcomes:
+        counts.update(outcome.notes)
+    warnings = list(listing.notes)
+    if contradictions:
+        warnings.append(f"{len(contradictions):,} pictures appear in train with two labels, first: {contradictions[0]}")
+    if leaked:
+        warnings.append(f"{len(leaked):,} test images equal a training image (leak), first: {leaked[0]}")
+    return {
+        "train_images": len(train),
+        "test_images": len(test),
+        "classes": {name: int((train["label"] == label).sum()) for label, name in enumerate(names)},
+        "images": dict(sorted(counts.items())),
+        "warnings": warnings,
+        "contradictions": contradictions[:1000],
+        "test_equal_to_train": leaked[:1000],
+    }
+
+
+def place(shard: Path, folder: Path) -> None:
+    """A finished shard into the index: a second name for the same file where the disk allows it, else a copy."""
+    try:
+        os.link(shard, folder / shard.name)
+    except OSError:
+        shutil.copyfile(shard, folder / shard.name)
+
+
+def show(report: dict[str, Any], out: Path) -> None:
+    """The report for a person."""
+    from rich.console import Console
+
+    console = Console(highlight=False)
+    sizes = report["classes"]
+    console.print(
+        f"[bold]prepare[/]: {report['train_images']:,} training and {report['test_images']:,} test images, "
+        f"{len(sizes)} classes of {min(sizes.values()):,} to {max(sizes.values()):,}, in {out}"
+    )
+    for note, count in report["images"].items():
+        console.print(f"  {count:,} images: {note}")
+    for warning in report["warnings"]:
+        console.print(f"  {warning}", markup=False)
+
+
+if __name__ == "__main__":
+    entry(main)

@@ -1,0 +1,42 @@
+"""A perceptual hash whose rotated and mirrored forms can be told from the hash itself, without the picture.
+
+64 bits: the signs of the 8 x 8 lowest frequencies of the cosine transform of the grey picture at 32 x 32, row by row,
+the constant term's bit always 0. (pHash, Zauner 2010, with the threshold at 0 in place of the median.) Mirroring a
+picture flips the signs of its odd frequencies and turning it transposes them, so each of the eight forms of a hash
+is a fixed permutation and inversion of its bits.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import cv2
+import numpy as np
+
+SIDE, KEPT = 32, 8
+Bits = np.ndarray[Any, np.dtype[np.bool_]]
+
+
+def perceptual_hash(pixels: np.ndarray[Any, np.dtype[np.uint8]]) -> str:
+    """The hash of an RGB picture (height, width, 3) as 16 hexadecimal digits."""
+    grey = cv2.cvtColor(cv2.resize(pixels, (SIDE, SIDE), interpolation=cv2.INTER_AREA), cv2.COLOR_RGB2GRAY)
+    bits = cv2.dct(grey.astype(np.float32))[:KEPT, :KEPT] > 0  # (8, 8)
+    bits[0, 0] = False
+    return np.packbits(bits).tobytes().hex()
+
+
+def hash_bits(hashes: list[str]) -> Bits:
+    """Hashes as bits.  # (n_images, 8, 8)"""
+    data = np.frombuffer(bytes.fromhex("".join(hashes)), dtype=np.uint8)
+    return np.unpackbits(data).reshape(-1, KEPT, KEPT).astype(bool)
+
+
+def eight_forms(bits: Bits) -> Bits:
+    """The hashes of the picture and of its seven rotated and mirrored forms.  # (n, 8, 8) -> (n, 8 forms, 8, 8)"""
+    odd = np.arange(KEPT) % 2 == 1
+    left_right = np.broadcast_to(odd[None, :], (KEPT, KEPT))
+    up_down = left_right.T
+    forms = []
+    for turned in (bits, bits.transpose(0, 2, 1)):
+        forms += [turned, turned ^ left_right, turned ^ up_down, turned ^ left_right ^ up_down]
+    return np.stack(forms, axis=1)

@@ -1,0 +1,204 @@
+"""First contact with an image file: one decoder, one colour rule, one canonical form; later stages read only that.
+
+    intake = read_image(data, name="a.jpg")     # bytes or a path
+    intake.pixels                                # uint8 RGB (height, width, 3)
+    encode(intake.pixels, "png")                 # what the shards hold
+
+Pillow decodes every file completely, from an allow-list of raster formats and only after the size that its header
+claims was checked. Colours: transparency over white, 16 bits to 8 by their high byte, everything else as Pillow
+converts it to RGB; turned once as EXIF says. Profiles, comments and trailing bytes are left behind.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import io
+import warnings
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal, cast
+
+import cv2
+import numpy as np
+from PIL import Image, ImageOps, UnidentifiedImageError
+
+from storage.errors import DataError
+from storage.paths import read_below
+from storage.signatures import foreign
+
+Pixels = np.ndarray[tuple[int, int, int], np.dtype[np.uint8]]  # RGB (height, width, 3)
+Encoding = Literal["png", "jpeg"]
+
+FORMATS = ("JPEG", "PNG", "WEBP", "GIF", "BMP", "TIFF", "PPM", "JPEG2000", "AVIF")
+SUFFIXES = {
+    "JPEG": (".jpg", ".jpeg", ".jpe", ".jfif"),
+    "MPO": (".jpg", ".jpeg", ".mpo"),
+    "PNG": (".png",),
+    "WEBP": (".webp",),
+    "GIF": (".gif",),
+    "BMP": (".bmp", ".dib"),
+    "TIFF": (".tif", ".tiff"),
+    "PPM": (".ppm", ".pgm", ".pbm", ".pnm"),
+    "JPEG2000": (".jp2", ".j2k", ".jpx"),
+    "AVIF": (".avif",),
+}
+ORIENTATION = 0x0112  # the EXIF tag
+SMALLEST_SIDE = 8  # below it, the report lists an image as tiny
+
+
+class TruncatedImageError(DataError):
+    """The file ends before its picture does; `prepare.truncated: drop` leaves such images out."""
+
+
+@dataclass(frozen=True)
+class Intake:
+    """A decoded image, the format it came in, and what was mended or looks odd, as short phrases to count."""
+
+    pixels: Pixels
+    format: str
+    notes: tuple[str, ...]
+
+
+def read_image(source: str | Path | bytes, *, name: str = "", max_pixels: int = 50_000_000) -> Intake:
+    """Decode a file (its path, or its bytes with the `name` for messages).
+
+    Raises DataError for what is no image of a known format, for more than `max_pixels` claimed, and for damage
+    (TruncatedImageError where the end is missing).
+    """
+    if isinstance(source, bytes):
+        data, name = source, name or "image"
+    else:
+        path = Path(source)
+        data, name = read_below(path.parent, path.name), name or str(source)
+    if not data:
+        raise DataError(f"{name} is empty (0 bytes)")
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # Pillow's remarks on odd metadata, and its own, larger, limit of pixels
+        image = _decode(data, name, max_pixels)
+        return _canonical(image, name)
+
+
+def encode(pixels: Pixels, encoding: Encoding, *, quality: int = 95) -> bytes:
+    """The canonical bytes of an image: PNG (lossless) or JPEG."""
+    options = [cv2.IMWRITE_JPEG_QUALITY, quality] if encoding == "jpeg" else [cv2.IMWRITE_PNG_COMPRESSION, 3]
+    done, data = cv2.imencode(".jpg" if encoding == "jpeg" else ".png", pixels[:, :, ::-1], options)
+    if not done:
+        raise DataError(f"an image of {pixels.shape[1]} x {pixels.shape[0]} cannot be written as {encoding}")
+    return bytes(data)
+
+
+def shrink(pixels: Pixels, max_side: int | None) -> Pixels:
+    """The image with its longer side at most `max_side`, by area averaging; smaller ones as they are."""
+    height, width = pixels.shape[:2]
+    if max_side is None or max(height, width) <= max_side:
+        return pixels
+    scale = max_side / max(height, width)
+    size = (max(1, round(width * scale)), max(1, round(height * scale)))
+    smaller: Any = cv2.resize(pixels, size, interpolation=cv2.INTER_AREA)
+    return cast(Pixels, smaller)
+
+
+def pixel_hash(pixels: Pixels) -> str:
+    """The SHA-256 of shape and pixels: equal for equal pictures, whatever file they came in."""
+    digest = hashlib.sha256(f"{pixels.shape}".encode())
+    digest.update(np.ascontiguousarray(pixels).data)
+    return digest.hexdigest()
+
+
+def _decode(data: bytes, name: str, max_pixels: int) -> Image.Image:
+    try:
+        image = Image.open(io.BytesIO(data), formats=FORMATS)
+        if image.width * image.height > max_pixels:
+            raise DataError(_too_large(name, f"{image.width} x {image.height} pixels", data, max_pixels))
+        image.load()
+    except DataError:
+        raise
+    except UnidentifiedImageError:
+        kind = foreign(data[:512])
+        raise DataError(f"{name} is {kind}" if kind else f"{name} is not an image ({_start(data)})") from None
+    except Image.DecompressionBombError:
+        raise DataError(_too_large(name, "far too many pixels", data, max_pixels)) from None
+    except Exception as error:  # a decoder may raise anything on damaged bytes
+        if (stripped := _without_text(data)) != data:
+            return _decode(stripped, name, max_pixels)
+        text = f"{type(error).__name__}: {error}"
+        if any(word in text.lower() for word in ("truncated", "eof", "premature", "not enough", "unexpected end")):
+            raise TruncatedImageError(f"{name} is cut off ({len(data):,} bytes; {error})") from None
+        raise DataError(f"{name} is damaged ({text[:120]})") from None
+    return image
+
+
+def _too_large(name: str, claim: str, data: bytes, limit: int) -> str:
+    return f"{name} claims {claim} in {len(data):,} bytes; the limit prepare.max_pixels is {limit:,}"
+
+
+def _start(data: bytes) -> str:
+    return f"{len(data):,} bytes that start with {data[:12]!r}"
+
+
+def _without_text(data: bytes) -> bytes:
+    """A PNG without its text and profile chunks, which may be oversized or damaged; other data as it is."""
+    if not data.startswith(b"\x89PNG\r\n\x1a\n"):
+        return data
+    kept, position = [data[:8]], 8
+    while position + 12 <= len(data):
+        length = int.from_bytes(data[position : position + 4], "big")
+        if data[position + 4 : position + 8] not in (b"tEXt", b"zTXt", b"iTXt", b"iCCP", b"eXIf"):
+            kept.append(data[position : position + 12 + length])
+        position += 12 + length
+    return b"".join(kept) if position <= len(data) else data
+
+
+def _canonical(image: Image.Image, name: str) -> Intake:
+    notes, format_ = [], image.format or "?"
+    suffix = Path(name).suffix.lower()
+    if suffix and suffix not in SUFFIXES.get(format_, (suffix,)):
+        notes.append(f"{format_} data in {suffix}")
+    if getattr(image, "n_frames", 1) > 1 and format_ != "MPO":
+        notes.append("animated or many pages: first taken")
+    orientation = _orientation(image)
+    rgb = _rgb(image, name)
+    if image.mode != "RGB":
+        notes.append(f"{image.mode} to RGB")
+    if orientation in range(2, 9):
+        notes.append("turned as EXIF says")
+        rgb = _turned(rgb, orientation)
+    pixels: Any = np.asarray(rgb)
+    if min(rgb.size) < SMALLEST_SIDE:
+        notes.append(f"under {SMALLEST_SIDE} pixels")
+    if (pixels == pixels[0, 0]).all():
+        notes.append("one colour only")
+    return Intake(pixels, format_, tuple(notes))
+
+
+def _orientation(image: Image.Image) -> int:
+    try:
+        return int(image.getexif().get(ORIENTATION, 1))
+    except Exception:  # damaged EXIF: as if there were none
+        return 1
+
+
+def _turned(image: Image.Image, orientation: int) -> Image.Image:
+    bare = image.copy()
+    bare.info.pop("exif", None)
+    bare.getexif().clear()
+    bare.getexif()[ORIENTATION] = orientation
+    return ImageOps.exif_transpose(bare) or bare
+
+
+def _rgb(image: Image.Image, name: str) -> Image.Image:
+    """Any mode to RGB by the rules at the head of this file."""
+    if image.mode == "RGB" and "transparency" not in image.info:
+        return image
+    if image.mode == "F":
+        raise DataError(f"{name} has floating-point pixels; convert it to 8 or 16 bits")
+    if image.mode.startswith("I"):
+        values = np.asarray(image).astype(np.int64)
+        if values.min() < 0 or values.max() > 65535:
+            raise DataError(f"{name} has 32-bit pixels; convert it to 8 or 16 bits")
+        return Image.fromarray((values >> 8).astype(np.uint8)).convert("RGB")
+    if image.mode in ("RGBA", "LA", "PA", "RGBa", "La") or "transparency" in image.info:
+        layer = image.convert("RGBA")
+        white = Image.new("RGBA", layer.size, (255, 255, 255, 255))
+        return Image.alpha_composite(white, layer).convert("RGB")
+    return image.convert("RGB")

@@ -1,0 +1,91 @@
+"""Paths out of tables, which may come from anybody: they stay below their root, and only regular files are read.
+
+Every component is opened relative to the folder before it and never through a symbolic link, so that nothing can
+be swapped between check and use.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+import stat
+import unicodedata
+from pathlib import Path
+
+from storage.errors import DataError, IntegrityError
+
+LARGEST_FILE = 512 * 2**20  # bytes of one image file
+DRIVE = re.compile(r"[A-Za-z]:")
+OVERRIDES = set("\u202a\u202b\u202c\u202d\u202e\u2066\u2067\u2068\u2069\u200e\u200f")  # they show a name as another
+
+
+def path_problem(relative: str) -> str | None:
+    """Why `relative` may not be used as a path below a root, or None where it may."""
+    parts = relative.split("/")
+    rules = (
+        (not relative.strip(), "empty path"),
+        (any(unicodedata.category(letter) == "Cc" for letter in relative), "name not portable (control character)"),
+        (bool(OVERRIDES & set(relative)), "name not portable (writing-direction mark)"),
+        (relative.startswith(("/", "~")) or "\\" in relative or bool(DRIVE.match(relative)), "path leaves data root"),
+        (".." in parts, "path leaves data root"),
+        (any(len(part.encode(errors="replace")) > 255 for part in parts), "name longer than 255 bytes"),
+        (any(part != part.rstrip(". ") != "" for part in parts), "name not portable (dot or space at its end)"),
+    )
+    return next((f"{problem}: {relative[:80]!r}" for broken, problem in rules if broken), None)
+
+
+def read_below(root: str | Path, relative: str, *, largest: int = LARGEST_FILE) -> bytes:
+    """All bytes of the regular file `relative` below `root`.
+
+    Raises DataError for paths that leave the root, symbolic links below it, folders, pipes, devices, unreadable,
+    missing and oversized files; IntegrityError where the file changes while it is read.
+    """
+    if problem := path_problem(relative):
+        raise DataError(problem)
+    folder = os.open(root, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    parts = [part for part in relative.split("/") if part not in ("", ".")]
+    try:
+        for part in parts[:-1]:
+            deeper = _open(part, folder, os.O_DIRECTORY, relative)
+            os.close(folder)
+            folder = deeper
+        file = _open(parts[-1], folder, 0, relative)
+    finally:
+        os.close(folder)
+    try:
+        return _read_steady(file, relative, largest)
+    finally:
+        os.close(file)
+
+
+def _open(name: str, folder: int, flags: int, relative: str) -> int:
+    try:
+        return os.open(name, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC | flags, dir_fd=folder)
+    except OSError as error:
+        if stat.S_ISLNK(_mode(name, folder)):
+            raise DataError(f"{relative} is, or lies behind, a symbolic link: path leaves data root") from None
+        reason = "not found" if isinstance(error, FileNotFoundError) else f"cannot be read: {error.strerror}"
+        raise DataError(f"{relative} {reason}") from None
+
+
+def _mode(name: str, folder: int) -> int:
+    try:
+        return os.stat(name, dir_fd=folder, follow_symlinks=False).st_mode
+    except OSError:
+        return 0
+
+
+def _read_steady(file: int, relative: str, largest: int) -> bytes:
+    before = os.fstat(file)
+    if not stat.S_ISREG(before.st_mode):
+        raise DataError(f"{relative} is not a regular file")
+    if before.st_size > largest:
+        raise DataError(f"{relative} has {before.st_size:,} bytes, more than {largest:,}")
+    blocks = []
+    while block := os.read(file, before.st_size + 1):
+        blocks.append(block)
+    data = b"".join(blocks)
+    after = os.fstat(file)
+    if (len(data), after.st_mtime_ns, after.st_size) != (before.st_size, before.st_mtime_ns, before.st_size):
+        raise IntegrityError(f"{relative} changed while it was being read. Is it still being copied?")
+    return data
