@@ -1,0 +1,150 @@
+"""Suggestions for params.yaml drawn from what the data look like; each says why, so that a person can disagree."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import pandas as pd
+
+from analysis.adversarial import Adversarial
+
+
+@dataclass(frozen=True)
+class Suggestion:
+    """What to set or do, the value, and the reason with its numbers."""
+
+    subject: str
+    advice: str
+    reason: str
+
+
+def about_classes(counts: Sequence[int], names: Sequence[str]) -> list[Suggestion]:
+    """Loss and sampling, from the number of training images in each class."""
+    present = [count for count in counts if count]
+    ratio, least = max(present) / min(present), min(present)
+    scarce = [f"{name} ({count:,})" for name, count in zip(names, counts, strict=True) if count < max(present) / 1.5]
+    listed = ", ".join(scarce[:5]) + (f" and {len(scarce) - 5} more" if len(scarce) > 5 else "")
+    found = []
+    if ratio < 1.5:
+        reason = f"The largest class has {ratio:.2f} times the images of the smallest: nothing to correct."
+        found.append(Suggestion("Loss", "cross entropy, label smoothing 0.1; plain sampling", reason))
+    elif ratio < 20:
+        reason = (
+            f"The largest class has {ratio:.1f} times the images of the smallest; scarce: {listed}. Macro-F1 counts "
+            "every class alike, so more copies of scarce classes are the first thing to try; focal and class-weighted losses "
+            "come second, and not on top of balanced copies: that corrects twice."
+        )
+        found.append(Suggestion("Sampling and loss", "balanced copies in augment, with plain cross entropy", reason))
+    else:
+        reason = (
+            f"The largest class has {ratio:,.0f} times the images of the smallest ({least:,}). Fully balanced copies "
+            f"would repeat the same few images {ratio:,.0f} times as often; weights by the effective number of images "
+            f"(Cui et al., 2019) or focal and asymmetric losses correct the rest without repeating. Scarce: {listed}."
+        )
+        found.append(
+            Suggestion("Sampling and loss", "partly balanced copies, and a focal or class-weighted loss", reason)
+        )
+    if least < 30:
+        reason = (
+            f"The smallest class has {least:,} images; each fold would score {least // 3:,} of them with three folds."
+        )
+        found.append(Suggestion("Folds", "few folds (3), and read per-class scores with care", reason))
+    absent = [name for name, count in zip(names, counts, strict=True) if not count]
+    if absent:
+        reason = f"No training image shows them, so no model can name them: {', '.join(absent[:8])}."
+        found.append(Suggestion("Classes", f"{len(absent)} classes without images", reason))
+    return found
+
+
+def about_sizes(train: pd.DataFrame, test: pd.DataFrame) -> list[Suggestion]:
+    """Input size and shape, from width and height in pixels."""
+    found = []
+    side = float(np.median(np.sqrt(train["width"] * train["height"])))
+    first, last = input_size(side, largest=384), input_size(side, largest=768)
+    reason = f"Half of the images are below {side:,.0f} px (root of the area); larger inputs only enlarge pixels."
+    if last > first:
+        reason = (
+            f"The median image has {side:,.0f} px (root of the area). Cost grows with the square: compare backbones at "
+            f"{first} px, then train the best few at up to {last} px."
+        )
+    found.append(Suggestion("Input size", f"{first} px", reason))
+    narrow = float(((train["aspect"] < 0.8) | (train["aspect"] > 1.25)).mean())
+    if narrow > 0.3:
+        reason = f"{narrow:.0%} of the training images are far from square; squeezing them distorts shapes."
+        found.append(Suggestion("Shape", "pad to a square, or keep the ratio", reason))
+    if len(test) and abs(_wide(train) - _wide(test)) > 0.1:
+        reason = (
+            f"{_wide(train):.0%} of the training images are wider than high, of the test images {_wide(test):.0%}: "
+            "the test seems to be turned by quarters too."
+        )
+        found.append(Suggestion("Rotation", "any angle, 180° included", reason))
+    return found
+
+
+def input_size(side: float, *, largest: int) -> int:
+    """The multiple of 32 nearest to `side`, from 32 to `largest`: backbones halve their input five times."""
+    return int(np.clip(32 * round(side / 32), 32, largest))
+
+
+def about_shift(train: pd.DataFrame, test: pd.DataFrame, found: Adversarial | None) -> list[Suggestion]:
+    """What the augmentation has to add, from the statistics of train against test."""
+    if found is None:
+        return []
+    if found.auc < 0.6:
+        reason = f"A classifier tells train from test with an AUC of only {found.auc:.2f}: they look alike."
+        return [Suggestion("Validation", "plain held-out images are a fair sample", reason)]
+    strongest = ", ".join(f"{name} ({value:.2f})" for name, value in list(found.alone.items())[:3])
+    reason = f"A classifier tells train from test with an AUC of {found.auc:.2f}; most telling alone: {strongest}."
+    result = [Suggestion("Validation", "trust the test-like view, not the clean one", reason)]
+    return result + [said for check in (_blur, _noise, _turns, _light, _tint) if (said := check(train, test))]
+
+
+def _blur(train: pd.DataFrame, test: pd.DataFrame) -> Suggestion | None:
+    before, after = train["sharpness"].median(), test["sharpness"].median()
+    if not after < 0.7 * before:
+        return None
+    return Suggestion("Blur", "add blur", f"Median sharpness falls from {before:,.0f} to {after:,.0f}.")
+
+
+def _noise(train: pd.DataFrame, test: pd.DataFrame) -> Suggestion | None:
+    before, after = train["noise"].median(), test["noise"].median()
+    if not after > 1.2 * before + 0.5:
+        return None
+    reason = f"Median noise rises from {before:.1f} to {after:.1f} grey values; blur after noise hides part of it."
+    return Suggestion("Noise", "add Gaussian noise", reason)
+
+
+def _turns(train: pd.DataFrame, test: pd.DataFrame) -> Suggestion | None:
+    before, after = train["rotation"].std(), test["rotation"].std()
+    agreement = train["directedness"].median(), test["directedness"].median()
+    if not (after > before + 5 or agreement[1] < 0.6 * agreement[0]):
+        return None
+    reason = (
+        f"The spread of the main edge direction goes from {before:.0f}° to {after:.0f}°, its clearness from "
+        f"{agreement[0]:.2f} to {agreement[1]:.2f}."
+    )
+    return Suggestion("Rotation", "add rotation", reason)
+
+
+def _light(train: pd.DataFrame, test: pd.DataFrame) -> Suggestion | None:
+    before, after = train["brightness"], test["brightness"]
+    if abs(after.median() - before.median()) < 8 and after.std() < before.std() + 5:
+        return None
+    reason = (
+        f"Median brightness goes from {before.median():.0f} to {after.median():.0f}, its spread from "
+        f"{before.std():.0f} to {after.std():.0f}."
+    )
+    return Suggestion("Light", "add brightness and contrast jitter", reason)
+
+
+def _tint(train: pd.DataFrame, test: pd.DataFrame) -> Suggestion | None:
+    before, after = train["saturation"].median(), test["saturation"].median()
+    if abs(after - before) < 5:
+        return None
+    return Suggestion("Colour", "add colour jitter", f"Median saturation goes from {before:.0f} to {after:.0f}.")
+
+
+def _wide(table: pd.DataFrame) -> float:
+    return float((table["aspect"] > 1.02).mean())

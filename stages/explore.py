@@ -1,0 +1,114 @@
+"""Look at the images before anything is trained: classes, sizes, statistics of train against test, duplicates.
+
+Reads   data/index/             the index with its images; params.yaml: `explore`
+Writes  data/noise/             statistics.parquet (a row per measured image), statistics.json, duplicates.csv
+        analysis/exploration/   index.html, a page that opens from disk
+Run     python -m stages.explore --index data/index --noise data/noise --out analysis/exploration
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import numpy as np
+import pandas as pd
+import typer
+from pydantic import Field
+
+from analysis.adversarial import tell_apart
+from analysis.duplicates import all_hashes, find_duplicates
+from analysis.exploration import Findings, Side, describe_duplicates, summary, write_exploration
+from analysis.pictures import Pictures, Thumbnails
+from analysis.statistics import MEASURES, statistics
+from analysis.suggestions import about_classes, about_shift, about_sizes
+from stages.entry import entry
+from stages.params import section
+from stages.tables import Index, read_index
+from storage.atomic import building, replacing, write_json, write_text
+from storage.section import Section
+from storage.shards import Shards
+
+
+class ExploreParams(Section):
+    """How closely the images are looked at."""
+
+    sample: int = Field(20_000, ge=100, description="at most so many training, and so many test images are measured")
+    per_class: int = Field(8, ge=1, le=40, description="pictures of each class on the page")
+    near_duplicates: bool = Field(True, description="look for near duplicates too, also turned and mirrored")
+    correlation: float = Field(
+        0.95, ge=0.5, le=1, description="how far the pixels of two images must agree to count as near duplicates"
+    )
+    seed: int = Field(0, ge=0, description="another seed, another sample")
+
+
+def main(
+    index: Annotated[Path, typer.Option(help="folder of the index")],
+    noise: Annotated[Path, typer.Option(help="folder for the statistics")],
+    out: Annotated[Path, typer.Option(help="folder for the page")],
+    params: Annotated[Path, typer.Option(help="the parameters")] = Path("params.yaml"),
+) -> None:
+    """Describe the images of a competition."""
+    chosen = section("explore", ExploreParams, path=params)
+    findings = explore(read_index(index), chosen)
+    measured = pd.concat([findings.train.statistics, findings.test.statistics], keys=["train", "test"], names=["split"])
+    with building(noise) as folder:
+        with replacing(folder / "statistics.parquet") as file:
+            measured.reset_index("split").to_parquet(file, index=False)
+        write_json(folder / "statistics.json", summary(findings))
+        write_text(folder / "duplicates.csv", findings.duplicates.to_csv(index=False))
+    write_exploration(out, findings, per_class=chosen.per_class, seed=chosen.seed)
+    report(findings, out)
+
+
+def explore(data: Index, chosen: ExploreParams) -> Findings:
+    """Measure, search and suggest."""
+    shards = Shards(data.folder)
+    train = side(data.train, Pictures(data.train, shards), sample=chosen.sample, seed=chosen.seed)
+    test = side(data.test, Pictures(data.test, shards), sample=chosen.sample, seed=chosen.seed)
+    both = pd.concat([data.train, data.test])
+    found = find_duplicates(
+        all_hashes(both["perceptual_hash"].tolist()),
+        Thumbnails([train.pictures, test.pictures]),
+        exact=both["sha256"].tolist(),
+        variants=range(8) if chosen.near_duplicates else (),
+        correlation=chosen.correlation,
+    )
+    adversarial = tell_apart(train.statistics, test.statistics, columns=[*MEASURES, "aspect"], seed=chosen.seed)
+    counts = np.bincount(data.train["label"], minlength=len(data.classes.names)).tolist()
+    suggestions = [
+        *about_classes(counts, data.classes.names),
+        *about_sizes(train.statistics, test.statistics),
+        *about_shift(train.statistics, test.statistics, adversarial),
+    ]
+    duplicates = describe_duplicates(found, data.train, data.test)
+    return Findings(data.classes.names, train, test, duplicates, adversarial, suggestions)
+
+
+def side(table: pd.DataFrame, pictures: Pictures, *, sample: int, seed: int) -> Side:
+    """One half of the index with the statistics of at most `sample` of its images, drawn at random."""
+    rows = np.arange(len(table))
+    if len(rows) > sample:
+        rows = np.sort(np.random.default_rng(seed).choice(rows, sample, replace=False))
+    measured = statistics(table["image_id"].iloc[rows], pictures.stream(rows))
+    measured["row"] = rows
+    return Side(table, pictures, measured)
+
+
+def report(findings: Findings, out: Path) -> None:
+    """Say the most important on the terminal."""
+    if findings.adversarial:
+        strongest = ", ".join(list(findings.adversarial.alone)[:3])
+        print(f"Train against test: AUC {findings.adversarial.auc:.3f}; they differ most in {strongest}.")
+    numbers = summary(findings)["duplicates"]
+    print(
+        f"Duplicates: {numbers['train']:,} in train ({numbers['conflicts']:,} with two labels), "
+        f"{numbers['train-test']:,} between train and test."
+    )
+    for said in findings.suggestions:
+        print(f"{said.subject}: {said.advice}. {said.reason}")
+    print(f"Page: {out / 'index.html'}")
+
+
+if __name__ == "__main__":
+    entry(main)
