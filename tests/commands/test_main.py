@@ -1,0 +1,68 @@
+"""The `podium` command: help for every verb, hints for wrong ones, one message for a refusal."""
+
+import ast
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from commands.main import WORDS, run
+from commands.score import score
+from storage.errors import DataError
+
+ROOT = Path(__file__).parents[2]
+
+
+def podium(*arguments: str, cwd: Path = ROOT) -> subprocess.CompletedProcess[str]:
+    command = [sys.executable, "-m", "commands.main", *arguments]
+    environment = {"PYTHONPATH": str(ROOT), "PATH": "/usr/bin:/bin"}
+    return subprocess.run(command, check=False, cwd=cwd, capture_output=True, text=True, env=environment)
+
+
+def test_help_names_every_verb() -> None:
+    result = podium("--help")
+    assert result.returncode == 0
+    assert all(verb in result.stdout for verb in WORDS)
+
+
+@pytest.mark.parametrize("verb", sorted(WORDS))
+def test_every_verb_exists_and_says_what_it_does(verb: str) -> None:
+    tree = ast.parse((ROOT / "commands" / f"{verb}.py").read_text())
+    assert ast.get_docstring(tree), verb
+    names = {node.name for node in tree.body if isinstance(node, ast.FunctionDef)}
+    names |= {
+        t.id for node in tree.body if isinstance(node, ast.Assign) for t in node.targets if isinstance(t, ast.Name)
+    }
+    assert names & {"main", "app"}, verb
+
+
+def test_a_wrong_verb_gets_a_hint() -> None:
+    result = podium("fitch")
+    assert result.returncode == 2
+    assert "did you mean fetch?" in result.stderr
+
+
+def test_a_refusal_is_one_message_without_a_traceback(tmp_path: Path) -> None:
+    result = podium("score", cwd=tmp_path)
+    assert result.returncode == DataError.exit_code
+    assert result.stderr == "podium: submissions/blend.csv not found. Run: dvc repro\n"
+
+
+def test_score_counts_both_halves_and_refuses_other_ids(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    answers = {"a": ("0", "public"), "b": ("1", "public"), "c": ("0", "private"), "d": ("1", "private")}
+    scores = score({"a": "0", "b": "1", "c": "1", "d": "1"}, answers)
+    assert scores["public"] == 1
+    assert scores["private"] == pytest.approx(1 / 3)  # F1 of class 0 is 0, of class 1 it is 2/3
+    with pytest.raises(DataError, match="d missing"):
+        score({"a": "0", "b": "1", "c": "1"}, answers)
+
+
+def test_fetch_then_score_round_trip(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(SystemExit):
+        run("fetch", ["digits"])
+    sample = (tmp_path / "data/raw/digits/sample_submission.csv").read_text()
+    assert sample.startswith("ID,target\n")
+    result = podium("score", "data/raw/digits/sample_submission.csv", "--json", cwd=tmp_path)
+    assert '"private"' in result.stdout
