@@ -1,0 +1,110 @@
+"""Calibration: temperature, bias per class, and priors. Pure functions on log-probabilities (n_rows, n_classes)."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from analysis.metrics import confusion, from_marginals
+from analysis.pools import FLOOR, log_softmax
+
+Array = NDArray[Any]
+
+
+def temperature(log_probabilities: Array, labels: Array, *, low: float = 0.1, high: float = 10.0) -> float:
+    """The T that minimises the log-loss of softmax(log p / T), within [low, high] (Guo et al., 2017).
+
+    The loss is convex in 1/T; bisection on the sign of its slope, sum_i (E_p[z] - z_true).
+    """
+    logits = np.maximum(np.asarray(log_probabilities, dtype=np.float64), FLOOR)
+    own = logits[np.arange(len(labels)), labels].sum()
+
+    def slope(inverse: float) -> float:
+        return float((np.exp(log_softmax(inverse * logits)) * logits).sum() - own)
+
+    lower, upper = 1.0 / high, 1.0 / low
+    if slope(lower) >= 0:
+        return high
+    if slope(upper) <= 0:
+        return low
+    for _ in range(40):
+        middle = 0.5 * (lower + upper)
+        lower, upper = (middle, upper) if slope(middle) < 0 else (lower, middle)
+    return 2.0 / (lower + upper)
+
+
+def scaled(log_probabilities: Array, temperature: float) -> Array:
+    """softmax(log p / T) as log-probabilities; T = 1 returns the input."""
+    if temperature == 1.0:
+        return log_probabilities
+    return log_softmax(np.maximum(log_probabilities, FLOOR) / temperature)
+
+
+def with_priors(log_probabilities: Array, *, old: Array, new: Array) -> Array:
+    """Log-probabilities for class shares `new` from ones made under `old` (both (n_classes,), positive)."""
+    return log_softmax(log_probabilities + np.log(np.asarray(new)) - np.log(np.asarray(old)))
+
+
+def estimated_priors(log_probabilities: Array, *, old: Array, rounds: int = 200) -> Array:
+    """Class shares (n_classes,) of unlabelled rows by expectation maximisation (Saerens, Latinne, Decaestecker 2002)."""
+    old = np.asarray(old, dtype=np.float64)
+    shares = old.copy()
+    probabilities = np.exp(np.asarray(log_probabilities, dtype=np.float64))
+    for _ in range(rounds):
+        posterior = probabilities * (shares / old)
+        posterior /= posterior.sum(axis=1, keepdims=True)
+        updated = posterior.mean(axis=0)
+        if float(np.abs(updated - shares).max()) < 1e-7:
+            break
+        shares = np.maximum(updated, 1e-9)
+    return np.asarray(shares / shares.sum())
+
+
+def bias_by_loss(log_probabilities: Array, labels: Array, *, ridge: float = 0.01, rounds: int = 20) -> Array:
+    """Bias per class (n_classes,) that minimises the log-loss of softmax(log p + b), with a ridge toward 0."""
+    n_rows, n_classes = log_probabilities.shape
+    bias = np.zeros(n_classes)
+    share = np.bincount(labels, minlength=n_classes) / n_rows
+    for _ in range(rounds):
+        probabilities = np.exp(log_softmax(log_probabilities + bias))
+        slope = probabilities.mean(axis=0) - share + ridge * bias
+        curvature = np.diag(probabilities.mean(axis=0) + ridge + 1e-9) - probabilities.T @ probabilities / n_rows
+        step = np.linalg.solve(curvature, slope)
+        bias = bias - step
+        if float(np.abs(step).max()) < 1e-8:
+            break
+    return np.asarray(bias)
+
+
+def bias_by_metric(log_probabilities: Array, labels: Array, *, metric: str = "macro_f1", sweeps: int = 3) -> Array:
+    """Bias per class (n_classes,) by coordinate ascent on the metric of argmax(log p + b); flatters its own rows."""
+    n_classes = log_probabilities.shape[1]
+    logits = np.maximum(np.asarray(log_probabilities, dtype=np.float64), FLOOR)
+    bias, best = np.zeros(n_classes), -np.inf
+    for _ in range(sweeps):
+        for column in range(n_classes):
+            for shift in np.linspace(-1.5, 1.5, 31):
+                candidate = bias.copy()
+                candidate[column] = shift
+                value = _label_score(metric, labels, (logits + candidate).argmax(axis=1), n_classes)
+                if value > best + 1e-12:
+                    best, bias = value, candidate
+    return bias
+
+
+def _label_score(metric: str, truth: Array, predicted: Array, n_classes: int) -> float:
+    counts = confusion(truth, predicted, n_classes=n_classes)
+    name = metric if metric in ("macro_f1", "accuracy", "balanced_accuracy") else "accuracy"
+    hits, guesses, actual = counts.diagonal(), counts.sum(axis=0), counts.sum(axis=1)
+    return float(from_marginals(name, hits, predicted=guesses, actual=actual))
+
+
+def calibration_error(log_probabilities: Array, labels: Array, *, bins: int = 15) -> float:
+    """Expected calibration error of the top class, in equal-width bins of confidence."""
+    predicted = log_probabilities.argmax(axis=1)
+    confidence = np.exp(log_probabilities[np.arange(len(labels)), predicted])
+    cell = np.minimum((confidence * bins).astype(int), bins - 1)
+    gap = np.bincount(cell, weights=confidence - (predicted == labels), minlength=bins)
+    return float(np.abs(gap).sum() / len(labels))

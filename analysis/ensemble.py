@@ -1,0 +1,404 @@
+"""Blends: every method by name, fitted on out-of-fold tables, applied to any table of the same members and classes.
+
+Pure functions from a `Library` (out-of-fold log-probabilities and true labels) to a `Blend` (a small record that can be
+written as JSON). A model is one column: its folds make one out-of-fold table. A blend of blends, or of team-mates'
+tables, is the same thing with other columns.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import asdict, dataclass, field
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from analysis import greedy
+from analysis.calibration import bias_by_loss, bias_by_metric, estimated_priors, scaled, temperature
+from analysis.metrics import true_class
+from analysis.pools import (
+    FLOOR,
+    KINDS,
+    LinearPool,
+    LogLinearPool,
+    Pool,
+    PowerPool,
+    RankPool,
+    StackPool,
+    VotePool,
+    choose_ridge,
+    linear_weights,
+    log_linear_weights,
+    log_softmax,
+    slabs,
+    stack_features,
+)
+
+Array = NDArray[Any]
+CELLS = 20_000_000  # a log-linear fit reads at most this much of a table: evenly spaced rows beyond
+
+
+@dataclass(frozen=True)
+class Library:
+    """Members' out-of-fold tables on the same rows."""
+
+    members: tuple[str, ...]
+    log_probabilities: Array  # (n_members, n_rows, n_classes) float32, in memory or memory-mapped
+    labels: Array  # (n_rows,) true classes
+    groups: Array  # (n_rows,) rows of one group are copies or relatives: never split, never counted as independent
+    folds: Array  # (n_rows,)
+
+    def rows(self, chosen: Array) -> Library:
+        """The library on some rows (a mask or positions)."""
+        return Library(
+            self.members,
+            self.log_probabilities[:, chosen],
+            self.labels[chosen],
+            self.groups[chosen],
+            self.folds[chosen],
+        )
+
+    def without(self, member: str) -> Library:
+        """The library without one member."""
+        kept = [position for position, name in enumerate(self.members) if name != member]
+        return Library(
+            tuple(self.members[position] for position in kept),
+            self.log_probabilities[kept],
+            self.labels,
+            self.groups,
+            self.folds,
+        )
+
+
+@dataclass(frozen=True)
+class Route:
+    """A specialist: where the blend hesitates between two classes, their shares come from one member."""
+
+    classes: tuple[int, int]
+    member: int
+
+
+@dataclass(frozen=True)
+class Options:
+    """What the methods can be told; the names are those of `blend` in params.yaml."""
+
+    metric: str = "macro_f1"
+    power: float = 0.5
+    shrink: float = 0.05
+    rounds: int = 50
+    bags: int = 20
+    calibration: str = "auto"  # none, before, after, both; auto: what the method asks for
+    bias: str = "none"  # none, loss, metric
+    limits: Mapping[str, tuple[float, float]] = field(default_factory=dict)
+    weights: Mapping[str, float] = field(default_factory=dict)  # of method `given`
+    routes: tuple[Route, ...] = ()
+    seed: int = 0
+
+
+@dataclass(frozen=True)
+class Blend:
+    """A fitted blend: the mean of its pools, a temperature, a bias, and routes to specialists, in this order."""
+
+    method: str
+    members: tuple[str, ...]
+    pools: tuple[Pool, ...]
+    before: tuple[float, ...] = ()  # a temperature per member, applied before pooling
+    temperature: float = 1.0
+    bias: tuple[float, ...] = ()
+    routes: tuple[Route, ...] = ()
+
+    @property
+    def weights(self) -> dict[str, float]:
+        """Each member's share: the mean over pools of its weight, scaled to sum to 1."""
+        shares = np.mean([np.asarray(pool.weights) / max(sum(pool.weights), 1e-12) for pool in self.pools], axis=0)
+        return {name: float(share) for name, share in zip(self.members, shares, strict=True)}
+
+    def apply(self, log_probabilities: Array) -> Array:
+        """(n_members, n_rows, n_classes), members in the blend's order -> log-probabilities (n_rows, n_classes)."""
+        if any(pool.kind == "rank" for pool in self.pools):
+            return self._apply(log_probabilities)  # ranks need all rows at once
+        parts = [self._apply(log_probabilities[:, rows]) for rows in slabs(*log_probabilities.shape)]
+        return parts[0] if len(parts) == 1 else np.concatenate(parts)
+
+    def _apply(self, table: Array) -> Array:
+        if self.before:
+            table = np.stack([scaled(member, heat) for member, heat in zip(table, self.before, strict=True)])
+        pooled = mean_of([pool.apply(table) for pool in self.pools])
+        pooled = scaled(pooled, self.temperature)
+        if self.bias:
+            pooled = log_softmax(pooled + np.asarray(self.bias))
+        for route in self.routes:
+            pooled = routed(pooled, table[route.member], route.classes)
+        return pooled
+
+    def to_json(self) -> dict[str, Any]:
+        """The blend as plain values; `from_json` reads it back exactly."""
+        return {
+            "method": self.method,
+            "members": list(self.members),
+            "pools": [{"kind": pool.kind, **asdict(pool)} for pool in self.pools],  # type: ignore[call-overload]
+            "before": list(self.before),
+            "temperature": self.temperature,
+            "bias": list(self.bias),
+            "routes": [asdict(route) for route in self.routes],
+        }
+
+
+def from_json(content: Mapping[str, Any]) -> Blend:
+    """A blend from `Blend.to_json`."""
+    pools = []
+    for values in content["pools"]:
+        arguments = {key: _tuples(value) for key, value in values.items() if key != "kind"}
+        pools.append(KINDS[values["kind"]](**arguments))
+    return Blend(
+        content["method"],
+        tuple(content["members"]),
+        tuple(pools),
+        tuple(content["before"]),
+        content["temperature"],
+        tuple(content["bias"]),
+        tuple(Route(tuple(route["classes"]), route["member"]) for route in content["routes"]),
+    )
+
+
+def _tuples(value: Any) -> Any:
+    return tuple(_tuples(part) for part in value) if isinstance(value, list) else value
+
+
+def mean_of(tables: Sequence[Array]) -> Array:
+    """The mean of probability tables, in logs; of one table: itself."""
+    if len(tables) == 1:
+        return tables[0]
+    with np.errstate(divide="ignore"):
+        return np.asarray(np.log(np.mean([np.exp(table) for table in tables], axis=0)))
+
+
+def routed(pooled: Array, specialist: Array, classes: tuple[int, int]) -> Array:
+    """Where `classes` are the two likeliest, split their mass as the specialist does."""
+    first, second = classes
+    top_two = np.sort(np.argpartition(-pooled, 1, axis=1)[:, :2], axis=1)
+    rows = np.flatnonzero((top_two == sorted(classes)).all(axis=1))
+    result = np.array(pooled, dtype=np.float64)
+    mass = np.logaddexp(pooled[rows, first], pooled[rows, second])
+    own = log_softmax(np.maximum(specialist[rows][:, [first, second]], FLOOR))
+    result[rows, first], result[rows, second] = mass + own[:, 0], mass + own[:, 1]
+    return result
+
+
+def fit(method: str, library: Library, options: Options) -> Blend:
+    """Fit a method by its name in `METHODS` on the rows of a library.
+
+    A blend of one member is that member, whatever the method.
+    """
+    n_members = len(library.members)
+    if n_members == 1:
+        return Blend(method, library.members, (LinearPool((1.0,)),), routes=options.routes)
+    calibration = options.calibration
+    if calibration == "auto":
+        calibration = "after" if method == "auto" else "none"
+    before: tuple[float, ...] = ()
+    if calibration in ("before", "both"):
+        before = tuple(temperature(member, library.labels) for member in library.log_probabilities)
+        heated = np.stack([scaled(m, t) for m, t in zip(library.log_probabilities, before, strict=True)])
+        library = Library(library.members, heated, library.labels, library.groups, library.folds)
+    pools = tuple(limited(pool, library.members, options.limits) for pool in METHODS[method](library, options))
+    blend = Blend(method, library.members, pools)
+    heat, bias = 1.0, np.zeros(0)
+    if calibration in ("after", "both") or options.bias != "none":
+        pooled = blend.apply(library.log_probabilities)
+        if calibration in ("after", "both"):
+            heat = temperature(pooled, library.labels)
+        if options.bias == "loss":
+            bias = bias_by_loss(scaled(pooled, heat), library.labels)
+        elif options.bias == "metric":
+            bias = bias_by_metric(scaled(pooled, heat), library.labels, metric=options.metric)
+    return Blend(method, library.members, pools, before, heat, tuple(bias.tolist()), options.routes)
+
+
+def limited(pool: Pool, members: Sequence[str], limits: Mapping[str, tuple[float, float]]) -> Pool:
+    """The pool with each member's share of the weights held within its limits (low, high)."""
+    if not limits or isinstance(pool, StackPool):
+        return pool
+    low = np.array([limits.get(name, (0.0, 1.0))[0] for name in members])
+    high = np.array([limits.get(name, (0.0, 1.0))[1] for name in members])
+    total = max(float(sum(pool.weights)), 1e-12)
+    shares = project(np.asarray(pool.weights) / total, low=low, high=high)
+    content = asdict(pool)  # type: ignore[call-overload]
+    return KINDS[pool.kind](**{**content, "weights": tuple((total * shares).tolist())})  # type: ignore[no-any-return]
+
+
+def project(shares: Array, *, low: Array, high: Array) -> Array:
+    """The nearest shares that sum to 1 within [low, high]; raises ValueError where none exist."""
+    if low.sum() > 1 + 1e-9 or high.sum() < 1 - 1e-9:
+        raise ValueError("blend.limits: no weights within these limits sum to 1")
+    lower, upper = float((low - shares).min()) - 1.0, float((high - shares).max()) + 1.0
+    for _ in range(100):
+        middle = 0.5 * (lower + upper)
+        lower, upper = (middle, upper) if np.clip(shares + middle, low, high).sum() < 1 else (lower, middle)
+    return np.clip(shares + upper, low, high)
+
+
+def uniform(library: Library) -> tuple[float, ...]:
+    """Equal weights."""
+    return (1.0 / len(library.members),) * len(library.members)
+
+
+def soft(library: Library, options: Options) -> tuple[Pool, ...]:
+    """Soft voting: the mean of the members' probabilities."""
+    return (LinearPool(uniform(library)),)
+
+
+def given(library: Library, options: Options) -> tuple[Pool, ...]:
+    """Soft voting with the weights of `blend.weights`; members not named there are absent."""
+    weights = np.array([options.weights.get(name, 0.0) for name in library.members], dtype=np.float64)
+    if not weights.sum() > 0 or (weights < 0).any():
+        raise ValueError("blend.weights must name members with weights >= 0 that do not sum to 0")
+    return (LinearPool(tuple((weights / weights.sum()).tolist())),)
+
+
+def geometric(library: Library, options: Options) -> tuple[Pool, ...]:
+    """The normalised geometric mean of the members' probabilities."""
+    return (LogLinearPool(uniform(library)),)
+
+
+def power(library: Library, options: Options) -> tuple[Pool, ...]:
+    """The power mean with exponent `blend.power`: 1 is soft voting, toward 0 the geometric mean."""
+    return (PowerPool(uniform(library), options.power),)
+
+
+def rank(library: Library, options: Options) -> tuple[Pool, ...]:
+    """The mean of each member's ranks within a class: for members whose probabilities mean nothing."""
+    return (RankPool(uniform(library)),)
+
+
+def hard(library: Library, options: Options) -> tuple[Pool, ...]:
+    """One vote per member; ties to the larger mean probability."""
+    return (VotePool(uniform(library)),)
+
+
+def weighted(library: Library, options: Options) -> tuple[Pool, ...]:
+    """Soft voting with the convex log-loss weights, shrunk to uniform by `blend.shrink` pseudo-rows."""
+    own = true_class(library.log_probabilities, library.labels)
+    return (LinearPool(tuple(linear_weights(own, shrink=options.shrink).tolist())),)
+
+
+def log_linear(library: Library, options: Options) -> tuple[Pool, ...]:
+    """softmax(sum w log p + b), its ridge chosen by cross-validated log-loss."""
+    table, labels, parts = library.log_probabilities, library.labels, splits(library, parts=3)
+    n_members, n_rows, n_classes = table.shape
+    most = max(2_000, CELLS // (n_members * n_classes))
+    if n_rows > most:
+        rows = np.unique(np.linspace(0, n_rows - 1, most).astype(np.int64))
+        table, labels, parts = np.asarray(table[:, rows]), labels[rows], parts[rows]
+    ridge = choose_ridge(table, labels, parts)
+    parameters = log_linear_weights(table, labels, ridge=ridge)
+    return (LogLinearPool(tuple(parameters[:n_members].tolist()), tuple(parameters[n_members:].tolist())),)
+
+
+def greedy_selection(library: Library, options: Options) -> tuple[Pool, ...]:
+    """Greedy selection with replacement by `blend.metric`, `blend.rounds` rounds, the best prefix."""
+    chosen = greedy.select(
+        library.log_probabilities, library.labels, metric=options.metric, rounds=options.rounds, seed=options.seed
+    )
+    return (LinearPool(tuple(chosen.weights.tolist())),)
+
+
+def greedy_bagged(library: Library, options: Options) -> tuple[Pool, ...]:
+    """The mean of `blend.bags` greedy selections on halves of the members and bootstrapped rows."""
+    weights = greedy.bagged(
+        library.log_probabilities,
+        library.labels,
+        metric=options.metric,
+        rounds=min(options.rounds, 25),
+        bags=options.bags,
+        groups=library.groups,
+        seed=options.seed,
+    )
+    return (LinearPool(tuple(weights.tolist())),)
+
+
+def cma_es(library: Library, options: Options) -> tuple[Pool, ...]:
+    """Weights by CMA-ES (the library `cma`) on the metric itself."""
+    from analysis.evolution import metric_weights
+
+    weights = metric_weights(
+        library.log_probabilities, library.labels, metric=options.metric, seed=options.seed, groups=library.groups
+    )
+    return (LinearPool(tuple(weights.tolist())),)
+
+
+def stacking(library: Library, options: Options) -> tuple[Pool, ...]:
+    """Multinomial logistic regression on all members' log-probabilities, its penalty chosen by log-loss."""
+    from sklearn.linear_model import LogisticRegression
+
+    features, labels = stack_features(library.log_probabilities), library.labels
+    parts = splits(library, parts=3)
+    n_classes = library.log_probabilities.shape[-1]
+
+    def fitted(rows: Array, penalty: float) -> StackPool:
+        model = LogisticRegression(C=penalty, max_iter=200).fit(features[rows], labels[rows])
+        coefficients = np.zeros((features.shape[1], n_classes))
+        bias = np.full(n_classes, -10.0)  # classes that no row of the fit has
+        if len(model.classes_) > 2:
+            coefficients[:, model.classes_], bias[model.classes_] = model.coef_.T, model.intercept_
+        else:  # scikit-learn keeps one column for two classes
+            coefficients[:, model.classes_[1]], bias[model.classes_] = model.coef_[0], [0.0, model.intercept_[0]]
+        mass = np.abs(coefficients).reshape(len(library.members), -1).sum(axis=1)
+        shares = mass / max(mass.sum(), 1e-12)
+        return StackPool(tuple(shares.tolist()), tuple(map(tuple, coefficients.tolist())), tuple(bias.tolist()))
+
+    def loss(penalty: float) -> float:
+        total = 0.0
+        for part in np.unique(parts):
+            fit_rows, held = np.flatnonzero(parts != part), np.flatnonzero(parts == part)
+            logs = fitted(fit_rows, penalty).apply(library.log_probabilities[:, held])
+            total -= float(true_class(logs, labels[held]).sum())
+        return total
+
+    best = min((0.001, 0.01, 0.1), key=loss)
+    return (fitted(np.arange(len(labels)), best),)
+
+
+def auto(library: Library, options: Options) -> tuple[Pool, ...]:
+    """The fixed recipe: the mean of the weighted linear and the log-linear pool; one temperature follows."""
+    return weighted(library, options) + log_linear(library, options)
+
+
+def splits(library: Library, *, parts: int) -> Array:
+    """A part (n_rows,) in 0..parts-1 for every row: the library's folds where there are enough, else its groups."""
+    numbers, positions = np.unique(library.folds, return_inverse=True)
+    if len(numbers) >= parts:
+        return np.asarray(positions % parts) if parts < 5 else np.asarray(positions)
+    owners = np.unique(library.groups, return_inverse=True)[1]
+    order = np.random.default_rng(0).permutation(int(owners.max()) + 1)
+    return np.asarray(order[owners] % parts)
+
+
+Fitter = Callable[[Library, Options], tuple[Pool, ...]]
+METHODS: dict[str, Fitter] = {
+    "auto": auto,
+    "soft": soft,
+    "given": given,
+    "geometric": geometric,
+    "power": power,
+    "rank": rank,
+    "hard": hard,
+    "weighted": weighted,
+    "log_linear": log_linear,
+    "greedy": greedy_selection,
+    "greedy_bagged": greedy_bagged,
+    "cma_es": cma_es,
+    "stacking": stacking,
+}
+
+
+def adjusted_to_test(blend: Blend, test: Array, shares: Array) -> Blend:
+    """The blend with a bias that moves it from the training class shares to those estimated on the test set."""
+    table = blend.apply(test)
+    estimated = estimated_priors(table, old=shares)
+    moved = np.log(np.maximum(estimated, 1e-6)) - np.log(np.maximum(shares, 1e-6))
+    bias = moved + (np.asarray(blend.bias) if blend.bias else 0.0)
+    return Blend(
+        blend.method, blend.members, blend.pools, blend.before, blend.temperature, tuple(bias.tolist()), blend.routes
+    )

@@ -1,0 +1,276 @@
+"""Pooling members: from log-probabilities (n_members, n_rows, n_classes) to one table (n_rows, n_classes).
+
+`linear_weights` and `log_linear_weights` fit the two convex pools; the classes apply a pool. A pool of one member is
+the identity, a member of weight zero changes nothing. Pure functions, no files.
+
+Sources: Genest and Zidek (1986), 'Combining probability distributions'; Ranjan and Gneiting (2010) on linear pools.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any, ClassVar, Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+Array = NDArray[Any]
+FLOOR = -20.0  # log-probabilities below this carry no more information, only leverage
+
+
+def log_softmax(logits: Array) -> Array:
+    """Logits (..., n_classes) to log-probabilities, float64."""
+    logits = np.asarray(logits, dtype=np.float64)
+    shifted = logits - logits.max(axis=-1, keepdims=True)
+    return shifted - np.log(np.exp(shifted).sum(axis=-1, keepdims=True))
+
+
+def slabs(n_members: int, n_rows: int, n_classes: int, *, cells: int = 1 << 22) -> list[slice]:
+    """Slices of rows such that a slab of all members holds at most `cells` cells: bounds the memory beside a table."""
+    step = max(1, cells // (n_members * n_classes))
+    return [slice(start, min(start + step, n_rows)) for start in range(0, n_rows, step)]
+
+
+class Pool(Protocol):
+    """One way of pooling, with its fitted weights."""
+
+    kind: ClassVar[str]
+    weights: tuple[float, ...]  # one per member
+
+    def apply(self, log_probabilities: Array) -> Array:
+        """(n_members, n_rows, n_classes) -> log-probabilities (n_rows, n_classes)."""
+
+
+@dataclass(frozen=True)
+class LinearPool:
+    """sum_m w_m p_m: soft voting, weighted."""
+
+    weights: tuple[float, ...]
+    kind: ClassVar[str] = "linear"
+
+    def apply(self, log_probabilities: Array) -> Array:
+        if single := lone_member(self.weights):
+            return np.asarray(log_probabilities[single - 1], dtype=np.float64)
+        mixed = np.zeros(log_probabilities.shape[1:])
+        for weight, member in zip(self.weights, log_probabilities, strict=True):
+            if weight:
+                mixed += weight * np.exp(np.asarray(member, dtype=np.float64))
+        with np.errstate(divide="ignore"):
+            return np.asarray(np.log(mixed / mixed.sum(axis=1, keepdims=True)))
+
+
+@dataclass(frozen=True)
+class LogLinearPool:
+    """softmax(sum_m w_m log p_m + b): the weighted geometric mean with a bias per class."""
+
+    weights: tuple[float, ...]
+    bias: tuple[float, ...] = ()
+    kind: ClassVar[str] = "log_linear"
+
+    def apply(self, log_probabilities: Array) -> Array:
+        logits = np.zeros(log_probabilities.shape[1:])
+        for weight, member in zip(self.weights, log_probabilities, strict=True):
+            if weight:
+                logits += weight * np.maximum(np.asarray(member, dtype=np.float64), FLOOR)
+        return log_softmax(logits + np.asarray(self.bias) if self.bias else logits)
+
+
+@dataclass(frozen=True)
+class PowerPool:
+    """(sum_m w_m p_m^r)^(1/r), scaled to sum to 1; r = 1 is the linear pool, r -> 0 the geometric mean."""
+
+    weights: tuple[float, ...]
+    exponent: float = 0.5
+    kind: ClassVar[str] = "power"
+
+    def apply(self, log_probabilities: Array) -> Array:
+        if single := lone_member(self.weights):
+            return np.asarray(log_probabilities[single - 1], dtype=np.float64)
+        mixed = np.zeros(log_probabilities.shape[1:])
+        for weight, member in zip(self.weights, log_probabilities, strict=True):
+            if weight:
+                mixed += weight * np.exp(self.exponent * np.maximum(np.asarray(member, dtype=np.float64), FLOOR))
+        return log_softmax(np.log(mixed) / self.exponent)
+
+
+@dataclass(frozen=True)
+class RankPool:
+    """The weighted mean of each member's ranks within a class, over all rows of the set; not a probability model."""
+
+    weights: tuple[float, ...]
+    kind: ClassVar[str] = "rank"
+
+    def apply(self, log_probabilities: Array) -> Array:
+        from scipy.stats import rankdata
+
+        if single := lone_member(self.weights):
+            return np.asarray(log_probabilities[single - 1], dtype=np.float64)
+        ranks = np.zeros(log_probabilities.shape[1:])
+        for weight, member in zip(self.weights, log_probabilities, strict=True):
+            if weight:
+                ranks += weight * rankdata(np.asarray(member), axis=0) / member.shape[0]
+        return np.asarray(np.log(ranks / ranks.sum(axis=1, keepdims=True)))
+
+
+@dataclass(frozen=True)
+class VotePool:
+    """One vote per member, weighted; shares of votes as probabilities, ties to the larger mean probability."""
+
+    weights: tuple[float, ...]
+    smooth: float = 1e-3
+    kind: ClassVar[str] = "vote"
+
+    def apply(self, log_probabilities: Array) -> Array:
+        if single := lone_member(self.weights):
+            return np.asarray(log_probabilities[single - 1], dtype=np.float64)
+        soft = np.exp(LinearPool(self.weights).apply(log_probabilities))
+        votes = np.zeros_like(soft)
+        rows = np.arange(len(soft))
+        for weight, member in zip(self.weights, log_probabilities, strict=True):
+            if weight:
+                votes[rows, np.asarray(member).argmax(axis=1)] += weight
+        return np.asarray(np.log((1 - self.smooth) * votes / votes.sum(axis=1, keepdims=True) + self.smooth * soft))
+
+
+@dataclass(frozen=True)
+class StackPool:
+    """Multinomial logistic regression on all members' log-probabilities; `weights` are shares of coefficient mass."""
+
+    weights: tuple[float, ...]
+    coefficients: tuple[tuple[float, ...], ...]  # (n_members * n_classes, n_classes)
+    bias: tuple[float, ...]
+    kind: ClassVar[str] = "stack"
+
+    def apply(self, log_probabilities: Array) -> Array:
+        return log_softmax(stack_features(log_probabilities) @ np.asarray(self.coefficients) + np.asarray(self.bias))
+
+
+def stack_features(log_probabilities: Array) -> Array:
+    """(n_members, n_rows, n_classes) -> (n_rows, n_members * n_classes), floored and scaled to order one."""
+    n_members, n_rows, n_classes = log_probabilities.shape
+    rows_first = np.moveaxis(np.maximum(log_probabilities, FLOOR), 0, 1).reshape(n_rows, n_members * n_classes)
+    return rows_first.astype(np.float64) / 5.0
+
+
+def lone_member(weights: Sequence[float]) -> int:
+    """1 + the position of the only member with a weight; 0 if there are several."""
+    present = [position for position, weight in enumerate(weights) if weight]
+    return present[0] + 1 if len(present) == 1 else 0
+
+
+KINDS: dict[str, type[Any]] = {
+    pool.kind: pool for pool in (LinearPool, LogLinearPool, PowerPool, RankPool, VotePool, StackPool)
+}
+
+
+def linear_weights(log_true: Array, *, shrink: float = 0.05, rounds: int = 60) -> Array:
+    """Weights (n_members,) >= 0, summing to 1, that minimise the log-loss of the linear pool.
+
+    `log_true` (n_members, n_rows): log-probability of the true class, which is all that the loss depends on.
+    `shrink`: pseudo-rows, as a share of the rows, each explained by one member only; they pull toward uniform.
+    Newton's method on `-mean log(q w) - shrink/M sum log w + (1 + shrink) sum w`, whose minimum sums to 1 by itself.
+    """
+    n_members, n_rows = log_true.shape
+    if n_members == 1:
+        return np.ones(1)
+    share = np.exp(np.asarray(log_true - log_true.max(axis=0), dtype=np.float64)).T  # (n_rows, n_members)
+    barrier = max(shrink, 1e-6) / n_members
+    total = 1.0 + barrier * n_members
+    weights = np.full(n_members, 1.0 / n_members)
+
+    def objective(candidate: Array) -> float:
+        return float(-np.log(share @ candidate).mean() - barrier * np.log(candidate).sum() + total * candidate.sum())
+
+    value = objective(weights)
+    for _ in range(rounds):
+        ratio = share / (share @ weights)[:, None]
+        gradient = -ratio.mean(axis=0) - barrier / weights + total
+        hessian = ratio.T @ ratio / n_rows + np.diag(barrier / weights**2)
+        step = -np.linalg.solve(hessian, gradient)
+        decrement = float(-gradient @ step)
+        if decrement < 1e-12:
+            break
+        shrinking = step < 0
+        length = min(1.0, 0.99 * float((-weights[shrinking] / step[shrinking]).min(initial=np.inf)))
+        while length > 1e-10 and objective(weights + length * step) > value - 0.1 * length * decrement:
+            length *= 0.5
+        weights = weights + length * step
+        value = objective(weights)
+    if shrink <= 1e-6:
+        weights = np.where(weights < 1e-4, 0.0, weights)
+    return np.asarray(weights / weights.sum())
+
+
+def log_linear_weights(
+    log_probabilities: Array, labels: Array, *, ridge: float, start: Array | None = None, rounds: int = 12
+) -> Array:
+    """Parameters (n_members + n_classes,) = weights, bias of the log-linear pool with the smallest penalised log-loss.
+
+    Minimises `mean log-loss + ridge/2 (M |w - 1/M|^2 + |b|^2)` by Newton's method; convex. Works through the table
+    in slabs of rows.
+    """
+    n_members, _, n_classes = log_probabilities.shape
+    centre = np.concatenate([np.full(n_members, 1.0 / n_members), np.zeros(n_classes)])
+    scale = ridge * np.concatenate([np.full(n_members, float(n_members)), np.ones(n_classes)])
+    parameters = centre.copy() if start is None else start.copy()
+    loss, gradient, hessian = log_linear_loss(log_probabilities, labels, parameters)
+    value = loss + 0.5 * float(scale @ (parameters - centre) ** 2)
+    for _ in range(rounds):
+        slope = gradient + scale * (parameters - centre)
+        step = -np.linalg.solve(hessian + np.diag(scale + 1e-9), slope)
+        if float(-slope @ step) < 1e-9:
+            break
+        for length in (1.0, 0.5, 0.25, 0.1, 0.02):
+            candidate = parameters + length * step
+            loss, gradient, hessian = log_linear_loss(log_probabilities, labels, candidate)
+            new_value = loss + 0.5 * float(scale @ (candidate - centre) ** 2)
+            if new_value < value:
+                break
+        else:
+            break
+        parameters, value = candidate, new_value
+    return parameters
+
+
+def log_linear_loss(log_probabilities: Array, labels: Array, parameters: Array) -> tuple[float, Array, Array]:
+    """Mean log-loss of the log-linear pool, its gradient (n_members + n_classes,) and its Hessian."""
+    n_members, n_rows, n_classes = log_probabilities.shape
+    size = n_members + n_classes
+    loss, gradient, hessian = 0.0, np.zeros(size), np.zeros((size, size))
+    for rows in slabs(n_members, n_rows, n_classes):
+        table = np.maximum(np.asarray(log_probabilities[:, rows], dtype=np.float64), FLOOR)  # (m, n, c)
+        features = np.ascontiguousarray(np.moveaxis(table, 0, -1))  # (n, c, m)
+        truth, here = labels[rows], np.arange(table.shape[1])
+        logs = log_softmax(features @ parameters[:n_members] + parameters[n_members:])
+        shares = np.exp(logs)
+        loss -= float(logs[here, truth].sum())
+        expected = np.einsum("nc,ncm->nm", shares, features)
+        gradient[:n_members] += (expected - features[here, truth]).sum(axis=0)
+        gradient[n_members:] += shares.sum(axis=0) - np.bincount(truth, minlength=n_classes)
+        features -= expected[:, None, :]
+        hessian[n_members:, :n_members] += np.einsum("nc,ncm->cm", shares, features)
+        features *= np.sqrt(shares)[:, :, None]
+        flat = features.reshape(-1, n_members)
+        hessian[:n_members, :n_members] += flat.T @ flat
+        hessian[n_members:, n_members:] += np.diag(shares.sum(axis=0)) - shares.T @ shares
+    hessian[:n_members, n_members:] = hessian[n_members:, :n_members].T
+    return loss / n_rows, gradient / n_rows, hessian / n_rows
+
+
+def choose_ridge(
+    log_probabilities: Array, labels: Array, folds: Array, *, ridges: Sequence[float] = (1.0, 0.1, 0.01, 0.001)
+) -> float:
+    """The ridge with the smallest cross-validated log-loss, over the folds given (n_rows,); warm starts down the path."""
+    losses = np.zeros(len(ridges))
+    for fold in np.unique(folds):
+        fit, held = np.flatnonzero(folds != fold), np.flatnonzero(folds == fold)
+        table, truth = log_probabilities[:, fit], labels[fit]
+        held_table, held_truth = log_probabilities[:, held], labels[held]
+        parameters: Array | None = None
+        for position, ridge in enumerate(ridges):
+            parameters = log_linear_weights(table, truth, ridge=ridge, start=parameters, rounds=6)
+            n_members = len(table)
+            pool = LogLinearPool(tuple(parameters[:n_members]), tuple(parameters[n_members:]))
+            losses[position] -= pool.apply(held_table)[np.arange(len(held)), held_truth].sum()
+    return float(ridges[int(losses.argmin())])

@@ -1,0 +1,234 @@
+"""Blend the members: fit on out-of-fold tables, score honestly, choose the labels that maximise the expected metric.
+
+Reads the index, the folds and the members' predictions; writes weights.json (the blend itself, for `podium predict`),
+oof.parquet (nested: no row chose its own weights), test.parquet, labels.parquet, methods.csv, ablation.csv,
+ablation.svg and metrics.json.
+Run: dvc repro blend, or python -m stages.blend --index data/index ... (the paths stand in dvc.yaml)
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated, Literal
+
+import numpy as np
+import typer
+from pydantic import Field, model_validator
+
+from analysis.ensemble import Library, Options, Route
+from analysis.scoreboard import Result, blend_and_score
+from stages.entry import entry
+from stages.params import nearest, run_lists, section
+from stages.tables import (
+    Folds,
+    Index,
+    Member,
+    Probabilities,
+    read_folds,
+    read_index,
+    read_member,
+    write_probabilities,
+)
+from storage.atomic import replacing, write_json, write_text
+from storage.errors import ParamsError
+from storage.section import Section
+
+Method = Literal[
+    "auto",
+    "soft",
+    "given",
+    "geometric",
+    "power",
+    "rank",
+    "hard",
+    "weighted",
+    "log_linear",
+    "greedy",
+    "greedy_bagged",
+    "cma_es",
+    "stacking",
+    "choose",
+    "best_member",
+]
+
+
+class RouteParams(Section):
+    """A pair of confusable classes and the member that decides between them."""
+
+    classes: tuple[str, str] = Field(description="names of the two classes")
+    member: str = Field(description="the member whose shares of the two are used where the blend hesitates")
+
+
+class BlendParams(Section):
+    """How the members become one."""
+
+    method: Method = Field(
+        "auto",
+        description="auto: mean of the weighted linear and the log-linear pool, one temperature, labels by expected "
+        "metric; soft: soft voting; given: `weights`; geometric, power, rank: other means; hard: one vote each; "
+        "weighted: convex log-loss weights; log_linear: softmax(sum w log p + b); greedy: selection with replacement "
+        "by the metric; greedy_bagged: its mean over bags of members and rows; cma_es: weights by evolution (needs "
+        "the package cma); stacking: regularised logistic regression; choose: the best of four by nested score; "
+        "best_member: no blend",
+    )
+    metric: Literal["macro_f1", "accuracy", "balanced_accuracy", "log_loss", "qwk"] = Field(
+        "macro_f1", description="the contest's metric: labels maximise its expectation, scores are measured by it"
+    )
+    view: Literal["testlike", "clean", "both"] = Field(
+        "testlike", description="the held-out rows that weights are fitted on; clean where there are no test-like ones"
+    )
+    decision: Literal["expected", "likeliest"] = Field(
+        "expected", description="expected: labels that maximise the expected metric; likeliest: the top class"
+    )
+    calibration: Literal["auto", "none", "before", "after", "both"] = Field(
+        "auto", description="one temperature per member before pooling, one after it, or both; auto: as the method asks"
+    )
+    bias: Literal["none", "loss", "metric", "priors"] = Field(
+        "none",
+        description="bias per class after pooling: by log-loss, by the metric (flatters the rows it was tuned on), or "
+        "toward the class shares estimated on the test set",
+    )
+    weights: dict[str, float] = Field({}, description="weights of method `given`: {member: weight}")
+    limits: dict[str, tuple[float, float]] = Field(
+        {}, description="share of each member: {name: [least, most]}; [0, 0] excludes, [0.1, 1] forces, [0, 0.3] caps"
+    )
+    routes: list[RouteParams] = Field([], description="pairs of classes that a specialist decides")
+    power: float = Field(0.5, gt=0, le=10, description="exponent of the power mean")
+    shrink: float = Field(0.05, ge=0, le=10, description="pseudo-rows toward uniform weights, as a share of the rows")
+    rounds: int = Field(50, ge=1, le=1000, description="rounds of greedy selection")
+    bags: int = Field(20, ge=1, le=1000, description="bags of the bagged greedy selection")
+    compare_with: list[Method] = Field(
+        ["soft", "weighted", "greedy"], description="methods scored beside the chosen one, each nested"
+    )
+    ablation: bool = Field(True, description="score the blend without each member, and without each of its steps")
+    draws: int = Field(1000, ge=100, le=100_000, description="bootstrap draws behind every error and interval")
+    public_share: float = Field(0.5, ge=0, le=1, description="share of the test set on the public board")
+    seed: int = Field(0, description="seed of bags and bootstrap")
+
+    @model_validator(mode="after")
+    def check_limits(self) -> BlendParams:
+        """Limits are shares, weights are not negative."""
+        wrong = [name for name, (low, high) in self.limits.items() if not 0 <= low <= high <= 1]
+        if wrong:
+            raise ValueError(f"limits of {wrong} must be [least, most] with 0 <= least <= most <= 1")
+        if any(weight < 0 for weight in self.weights.values()) or (self.weights and sum(self.weights.values()) <= 0):
+            raise ValueError("weights must be >= 0 and not sum to 0")
+        if self.method == "given" and not self.weights:
+            raise ValueError("method given needs weights: {member: weight}")
+        return self
+
+
+def options(chosen: BlendParams, members: list[str], class_names: list[str]) -> Options:
+    """The methods' options; raises ParamsError where a name in them is no member or class."""
+    named = [*chosen.weights, *chosen.limits, *(route.member for route in chosen.routes)]
+    unknown = [f"{name!r}{nearest(name, members)}" for name in named if name not in members]
+    classes = [name for route in chosen.routes for name in route.classes]
+    unknown += [f"{name!r}{nearest(name, class_names)}" for name in classes if name not in class_names]
+    if unknown:
+        raise ParamsError(f"params.yaml: blend names what does not exist: {', '.join(unknown)}")
+    return Options(
+        metric=chosen.metric,
+        power=chosen.power,
+        shrink=chosen.shrink,
+        rounds=chosen.rounds,
+        bags=chosen.bags,
+        calibration=chosen.calibration,
+        bias="none" if chosen.bias == "priors" else chosen.bias,
+        limits=chosen.limits,
+        weights=chosen.weights,
+        routes=tuple(
+            Route(
+                (class_names.index(route.classes[0]), class_names.index(route.classes[1])), members.index(route.member)
+            )
+            for route in chosen.routes
+        ),
+        seed=chosen.seed,
+    )
+
+
+def library_of(members: list[Member], index: Index, folds: Folds) -> Library:
+    """The members' out-of-fold tables, stacked; a group is what the folds kept together."""
+    oof = members[0].oof
+    label = dict(zip(index.train["image_id"], index.train["label"], strict=True))
+    group = dict(zip(folds.table["image_id"], folds.table["duplicate_group"], strict=True))
+    return Library(
+        tuple(member.name for member in members),
+        np.stack([member.oof.log_probabilities for member in members]),
+        np.array([label[image_id] for image_id in oof.image_id], dtype=np.int64),
+        np.array([group[image_id] for image_id in oof.image_id], dtype=np.int64),
+        oof.fold,
+    )
+
+
+def write_results(out: Path, metrics: Path, result: Result, members: list[Member]) -> None:
+    """Everything that the stage leaves; the metrics last."""
+    oof, test = members[0].oof, members[0].test
+    write_json(out / "weights.json", result.weights)
+    write_probabilities(out / "oof.parquet", like(oof, result.oof, fold=oof.fold))
+    write_probabilities(out / "test.parquet", like(test, result.test, fold=np.full(len(test), -1, dtype=np.int64)))
+    write_labels(out / "labels.parquet", test.image_id.tolist(), result.labels)
+    write_text(out / "methods.csv", result.methods_csv)
+    write_text(out / "ablation.csv", result.ablation_csv)
+    write_text(out / "ablation.svg", result.ablation_svg)
+    write_json(metrics, {"blend": result.metrics})
+
+
+def like(model: Probabilities, log_probabilities: np.ndarray, *, fold: np.ndarray) -> Probabilities:
+    """The rows of `model` with other probabilities."""
+    values = np.maximum(log_probabilities, -87.0).astype(np.float32)
+    return Probabilities(
+        model.image_id, model.view, model.copy, fold, values, model.class_names, model.index_hash, model.folds_hash
+    )
+
+
+def write_labels(path: Path, image_ids: list[str], labels: np.ndarray) -> None:
+    """Write the chosen labels, positions in the list of classes."""
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    table = pa.table({"image_id": pa.array(image_ids, pa.string()), "label": pa.array(labels, pa.int64())})
+    with replacing(path) as file:
+        pq.write_table(table, file)
+
+
+def main(
+    index: Annotated[Path, typer.Option(help="folder of the index")],
+    folds: Annotated[Path, typer.Option(help="table of the folds")],
+    *,
+    predictions: Annotated[Path, typer.Option(help="folder of the members' predictions")],
+    out: Annotated[Path, typer.Option(help="folder to write the blend to")],
+    metrics: Annotated[Path, typer.Option(help="file to write the scores to")],
+    params: Annotated[Path, typer.Option(help="parameters")] = Path("params.yaml"),
+) -> None:
+    """Blend the members and score the blend honestly."""
+    chosen = section("blend", BlendParams, path=params)
+    names, numbers = run_lists(params)
+    data = read_index(index)
+    cut = read_folds(folds, data)
+    names = sorted(names)  # the order of members carries no meaning
+    told = options(chosen, names, data.classes.names)
+    members = [read_member(predictions / name, numbers, data, cut) for name in names]
+    library = library_of(members, data, cut)
+    try:
+        result = blend_and_score(
+            library,
+            np.stack([member.test.log_probabilities for member in members]),
+            views=members[0].oof.view,
+            method=chosen.method,
+            options=told,
+            fit_view=chosen.view,
+            decision=chosen.decision,
+            to_test_priors=chosen.bias == "priors",
+            compare_with=chosen.compare_with,
+            with_ablation=chosen.ablation,
+            draws=chosen.draws,
+            public_share=chosen.public_share,
+        )
+    except ValueError as error:
+        raise ParamsError(f"params.yaml: {error}") from None
+    write_results(out, metrics, result, members)
+    print(result.text)
+
+
+if __name__ == "__main__":
+    entry(main)
