@@ -24,14 +24,18 @@ def module_path(name: str) -> Path | None:
     if name.split(".", maxsplit=1)[0] not in PACKAGES:
         return None
     path = ROOT / Path(*name.split("."))
-    return path.with_suffix(".py") if path.with_suffix(".py").is_file() else path / "__init__.py"
+    return next((file for file in (path.with_suffix(".py"), path / "__init__.py") if file.is_file()), None)
 
 
 @cache
 def imports(path: Path) -> frozenset[str]:
     """Everything that a file imports, at any depth of the code, as dotted names."""
     names: set[str] = set()
-    for node in ast.walk(ast.parse(path.read_text())):
+    text = path.read_text()
+    dynamic = re.findall(r'import_module\(f"(\w+)\.\{', text)  # a registry: the modules that its strings name
+    for node in ast.walk(ast.parse(text)):
+        if isinstance(node, ast.Constant) and isinstance(node.value, str) and node.value.isidentifier():
+            names.update(f"{package}.{node.value}" for package in dynamic if module_path(f"{package}.{node.value}"))
         if isinstance(node, ast.Import):
             names.update(alias.name for alias in node.names)
         elif isinstance(node, ast.ImportFrom) and node.module:
