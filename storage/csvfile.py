@@ -144,7 +144,7 @@ def _delimiter(first: str, notes: list[str], columns: Sequence[str] | None) -> s
 
 def _split(line: str, delimiter: str) -> list[str]:
     try:
-        return next(csv.reader([line.rstrip("\n")], delimiter=delimiter), [])
+        return next(csv.reader([line.rstrip("\n")], delimiter=delimiter, strict=True), [])
     except csv.Error:
         return []
 
