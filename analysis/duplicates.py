@@ -67,23 +67,27 @@ def correlate(first: NDArray[np.uint8], second: NDArray[np.uint8]) -> NDArray[np
     one digit agree in the large and differ there. Two pictures without any contrast agree if their grey values do.
     """
     one, other = first.astype(np.float32), second.astype(np.float32)
-    return np.minimum(_correlation(one, other), _correlation(_detail(one), _detail(other)))
+    agreement = _correlation(one, other)
+    close = agreement > 0.5  # the rest differ already
+    agreement[close] = np.minimum(agreement[close], _correlation(_detail(one[close]), _detail(other[close])))
+    return agreement
 
 
 def _detail(pictures: NDArray[np.float32]) -> NDArray[np.float32]:
+    """Each pixel less the mean of the nine around it."""
     padded = np.pad(pictures, ((0, 0), (1, 1), (1, 1)), mode="edge")
-    size = pictures.shape[1]
-    nine = [padded[:, y : y + size, x : x + size] for y in range(3) for x in range(3)]
-    return np.asarray(pictures - np.add.reduce(nine) / 9, np.float32)
+    rows = padded[:, :-2] + padded[:, 1:-1] + padded[:, 2:]
+    return np.asarray(pictures - (rows[..., :-2] + rows[..., 1:-1] + rows[..., 2:]) / 9, np.float32)
 
 
 def _correlation(first: NDArray[np.float32], second: NDArray[np.float32]) -> NDArray[np.float32]:
-    first, second = first.reshape(len(first), -1), second.reshape(len(second), -1)
+    n_pixels = first.shape[1] * first.shape[2]
+    first, second = first.reshape(-1, n_pixels), second.reshape(-1, n_pixels)
     gap = np.abs(first.mean(axis=1) - second.mean(axis=1))
     first, second = first - first.mean(axis=1, keepdims=True), second - second.mean(axis=1, keepdims=True)
-    powers = np.stack([(first**2).sum(axis=1), (second**2).sum(axis=1)])  # (2, n)
+    powers = np.stack([np.einsum("ij,ij->i", one, one) for one in (first, second)])  # (2, n)
     flat = powers < 1e-3
-    product = (first * second).sum(axis=1) / np.sqrt(np.where(flat, 1, powers).prod(axis=0))
+    product = np.einsum("ij,ij->i", first, second) / np.sqrt(np.where(flat, 1, powers).prod(axis=0))
     return np.asarray(np.where(flat.any(axis=0), flat.all(axis=0) & (gap < 1), product), np.float32)
 
 
@@ -110,10 +114,10 @@ def find_duplicates(
     seen = np.empty(0, np.int64)
     for variant, pairs in _candidates(hashes, variants, max_distance):
         codes = (pairs[:, 0] * n_rows + pairs[:, 1]) * 8 + variant
-        fresh = (components[pairs[:, 0]] != components[pairs[:, 1]]) & ~np.isin(codes, seen)
+        fresh = (components[pairs[:, 0]] != components[pairs[:, 1]]) & ~_contains(seen, codes)
         if not fresh.any():
             continue
-        seen = np.union1d(seen, codes[fresh])
+        seen = np.insert(seen, np.searchsorted(seen, new := np.unique(codes[fresh])), new)
         agreement = _verify(pairs[fresh], variant, thumbnails)
         good = agreement >= correlation
         if good.any():
@@ -122,6 +126,14 @@ def find_duplicates(
             scores.append(agreement[good])
             components = merge(n_rows, [found[-1]], components)
     return Duplicates(np.concatenate(found), np.concatenate(kinds), np.concatenate(scores), components)
+
+
+def _contains(ordered: NDArray[np.int64], values: NDArray[np.int64]) -> NDArray[np.bool_]:
+    """Whether each value is in the ordered array."""
+    if len(ordered) == 0:
+        return np.zeros(len(values), bool)
+    places = np.minimum(np.searchsorted(ordered, values), len(ordered) - 1)
+    return np.asarray(ordered[places] == values)
 
 
 def merge(n_rows: int, pairs: Sequence[Rows], joined: NDArray[np.int64] | None = None) -> NDArray[np.int64]:
@@ -186,7 +198,7 @@ def _neighbours(
         yield np.column_stack([owner[first], owner[second]])
 
 
-def _verify(pairs: Rows, variant: int, thumbnails: Thumbnail, *, batch: int = 20_000) -> NDArray[np.float32]:
+def _verify(pairs: Rows, variant: int, thumbnails: Thumbnail, *, batch: int = 4_000) -> NDArray[np.float32]:
     """Agreement of the pixels of each pair, the second turned by `variant`."""
     scores = []
     for start in range(0, len(pairs), batch):

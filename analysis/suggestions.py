@@ -33,7 +33,7 @@ def about_classes(counts: Sequence[int], names: Sequence[str]) -> list[Suggestio
     elif ratio < 20:
         reason = (
             f"The largest class has {ratio:.1f} times the images of the smallest; scarce: {listed}. Macro-F1 counts "
-            "every class alike, so more copies of scarce classes are the first thing to try; focal and class-weighted losses "
+            "every class alike: more copies of scarce classes come first; focal and class-weighted losses "
             "come second, and not on top of balanced copies: that corrects twice."
         )
         found.append(Suggestion("Sampling and loss", "balanced copies in augment, with plain cross entropy", reason))
