@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import hashlib
 import io
+import re
 import warnings
 from dataclasses import dataclass
 from pathlib import Path
@@ -116,8 +117,9 @@ def _decode(data: bytes, name: str, max_pixels: int) -> Image.Image:
     except UnidentifiedImageError:
         kind = foreign(data[:512])
         raise DataError(f"{name} is {kind}" if kind else f"{name} is not an image ({_start(data)})") from None
-    except Image.DecompressionBombError:
-        raise DataError(_too_large(name, "far too many pixels", data, max_pixels)) from None
+    except Image.DecompressionBombError as error:
+        claim = re.search(r"\d+ pixels", str(error))
+        raise DataError(_too_large(name, claim[0] if claim else "too many pixels", data, max_pixels)) from None
     except Exception as error:  # a decoder may raise anything on damaged bytes
         if (stripped := _without_text(data)) != data:
             return _decode(stripped, name, max_pixels)

@@ -23,11 +23,11 @@ def path_problem(relative: str) -> str | None:
     """Why `relative` may not be used as a path below a root, or None where it may."""
     parts = relative.split("/")
     rules = (
-        (not relative.strip(), "empty path"),
         (any(unicodedata.category(letter) == "Cc" for letter in relative), "name not portable (control character)"),
         (bool(OVERRIDES & set(relative)), "name not portable (writing-direction mark)"),
         (relative.startswith(("/", "~")) or "\\" in relative or bool(DRIVE.match(relative)), "path leaves data root"),
         (".." in parts, "path leaves data root"),
+        (not relative.strip("./ "), "not the name of a file"),
         (any(len(part.encode(errors="replace")) > 255 for part in parts), "name longer than 255 bytes"),
         (any(part != part.rstrip(". ") != "" for part in parts), "name not portable (dot or space at its end)"),
     )
@@ -42,8 +42,11 @@ def read_below(root: str | Path, relative: str, *, largest: int = LARGEST_FILE) 
     """
     if problem := path_problem(relative):
         raise DataError(problem)
-    folder = os.open(root, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
     parts = [part for part in relative.split("/") if part not in ("", ".")]
+    try:
+        folder = os.open(root, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    except OSError as error:
+        raise DataError(f"folder {root} cannot be read: {error.strerror}") from None
     try:
         for part in parts[:-1]:
             deeper = _open(part, folder, os.O_DIRECTORY, relative)
