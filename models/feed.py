@@ -1,0 +1,124 @@
+"""Batches for training: which rows, read ahead in threads, with soft labels. Step by step a function of the seed."""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Callable, Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+import torch
+
+from models.pictures import Pictures, Pixels
+from models.sampler import Positions, epoch_order
+from models.seeds import derive
+
+Online = Callable[[Pixels, npt.NDArray[np.int64], list[int]], Pixels]  # (images, picture numbers, seeds) -> images
+
+
+@dataclass(frozen=True)
+class Rows:
+    """Training or held-out rows as columns; `share` of the label, the rest of the partner's (-1: none)."""
+
+    picture: Positions  # (n_rows,) number in Pictures
+    label: Positions
+    partner_label: Positions
+    share: npt.NDArray[np.float32]
+    name: npt.NDArray[np.object_]
+
+    def __len__(self) -> int:
+        return len(self.picture)
+
+    def targets(self, rows: Positions, n_classes: int) -> npt.NDArray[np.float32]:
+        """Soft labels.  # (len(rows), n_classes)"""
+        targets = np.zeros((len(rows), n_classes), np.float32)
+        at, partner, share = np.arange(len(rows)), self.partner_label[rows], self.share[rows]
+        targets[at, self.label[rows]] = np.where(partner >= 0, share, 1.0)
+        has = np.flatnonzero(partner >= 0)
+        targets[has, partner[has]] += 1.0 - share[has]
+        return targets
+
+    def counts(self, n_classes: int) -> npt.NDArray[np.float64]:
+        """Rows per class, mixed ones shared out.  # (n_classes,)"""
+        share = np.where(self.partner_label >= 0, self.share, 1.0)
+        partner = np.maximum(self.partner_label, 0)
+        return np.bincount(self.label, share, n_classes) + np.bincount(partner, 1.0 - share, n_classes)
+
+
+@dataclass(frozen=True)
+class Batch:
+    """One device's share of one step."""
+
+    images: torch.Tensor  # (n_images, size, size, 3) uint8
+    targets: torch.Tensor  # (n_images, n_classes)
+    rows: Positions
+
+
+class Feed:
+    """Endless batches; `batch` images per device, step and accumulated part; nothing random but the seed."""
+
+    def __init__(
+        self,
+        pictures: Pictures,
+        rows: Rows,
+        *,
+        n_classes: int,
+        batch: int,
+        seed: int,
+        accumulate: int = 1,
+        sampler: str = "plain",
+        epoch_images: int | None = None,
+        workers: int = 2,
+        world: int = 1,
+        rank: int = 0,
+        online: Online | None = None,
+    ) -> None:
+        self.pictures, self.rows, self.n_classes = pictures, rows, n_classes
+        self.seed, self.sampler, self.workers, self.online = seed, sampler, workers, online
+        self.world, self.rank, self.accumulate = world, rank, accumulate
+        length = epoch_images or len(rows)
+        self.batch = max(1, min(batch, length // (world * accumulate)))
+        self.together = self.batch * world * accumulate
+        self.steps_per_epoch = max(1, length // self.together)
+        self.length = self.steps_per_epoch * self.together
+        self._order: tuple[int, Positions] = (-1, np.empty(0, np.int64))
+
+    def step_rows(self, step: int) -> Positions:
+        """All rows of a step, over devices and accumulated parts, in order.  # (batch * world * accumulate,)"""
+        epoch, index = divmod(step, self.steps_per_epoch)
+        if self._order[0] != epoch:
+            order = epoch_order(epoch, labels=self.rows.label, sampler=self.sampler, length=self.length, seed=self.seed)
+            self._order = (epoch, order)
+        return self._order[1][index * self.together : (index + 1) * self.together]
+
+    def load(self, step: int, part: int, rows: Positions) -> Batch:
+        """Read and change the images of one batch."""
+        numbers = self.rows.picture[rows]
+        images = self.pictures.read(numbers)
+        if self.online is not None:
+            first = (step * self.accumulate + part) * self.batch * self.world + self.rank * self.batch
+            seeds = [derive(self.seed, "online", first + i) for i in range(len(rows))]
+            images = self.online(images, numbers, seeds)
+        return Batch(torch.from_numpy(images), torch.from_numpy(self.rows.targets(rows, self.n_classes)), rows)
+
+    def parts(self, step: int) -> list[Positions]:
+        """This device's rows of a step, one array per accumulated part."""
+        rows = self.step_rows(step).reshape(self.accumulate, self.world, self.batch)
+        return list(rows[:, self.rank])
+
+    def steps(self, start: int, stop: int) -> Iterator[list[Batch]]:
+        """The batches of each step from `start` to `stop`, read ahead across the ends of epochs."""
+        pool, ahead = ThreadPoolExecutor(self.workers), deque[list[Future[Batch]]]()
+        try:
+            for step in range(start, stop + self.workers * 2):
+                if step < stop:
+                    parts = enumerate(self.parts(step))
+                    ahead.append([pool.submit(self.load, step, part, rows) for part, rows in parts])
+                if step >= start + self.workers * 2 and ahead:
+                    yield [future.result() for future in ahead.popleft()]
+            while ahead:
+                yield [future.result() for future in ahead.popleft()]
+        finally:
+            pool.shutdown(wait=False, cancel_futures=True)

@@ -1,0 +1,249 @@
+"""One member on one fold, from rows to weights and predictions: the nouns of this package put together."""
+
+from __future__ import annotations
+
+import hashlib
+import importlib.metadata
+import json
+import shutil
+import time
+from collections.abc import Callable
+from contextlib import nullcontext
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import pandas as pd
+import torch
+from lightning_fabric import Fabric
+
+from models.change import Normalise
+from models.checkpoint import Checkpoints
+from models.feed import Feed, Online, Rows
+from models.fit import Scores, Validate, fit
+from models.loss import Loss
+from models.network import Network, build_network
+from models.pictures import Decoded, Pictures, open_pictures
+from models.precision import FORMATS, apply_format, choose
+from models.predict import LogProbabilities, predict
+from models.preprocessing import Preprocessing
+from models.schema import ModelParams
+from models.scores import scores
+from models.seeds import derive
+from models.stopping import Budget
+from models.tta import choose_views, mean_of_views
+from storage.shards import Shards
+
+WITHOUT_EFFECT = {  # parameters that leave the trained weights alone
+    "predict_batch", "tta", "tta_keep", "figures", "worst", "checkpoint_minutes", "cache_gb", "workers", "time_budget",
+}  # fmt: skip
+PACKAGES = ("torch", "torchvision", "timm", "lightning", "numpy", "opencv-python-headless")
+
+
+@dataclass(frozen=True)
+class Material:
+    """What a fold is trained and judged on; all numbers are rows of `pictures`."""
+
+    pictures: pd.DataFrame  # models.pictures.COLUMNS
+    stores: dict[str, Shards]
+    train: Rows
+    valid: Rows
+    valid_view: npt.NDArray[np.object_]  # clean or testlike, per row of `valid`
+    test: npt.NDArray[np.int64]
+    class_names: list[str]
+    identity: str  # a hash of index, folds and copies
+
+
+@dataclass(frozen=True)
+class Trained:
+    """What training leaves."""
+
+    networks: list[Network]
+    preprocessing: Preprocessing
+    history: list[list[dict[str, Any]]]  # per seed
+    valid: LogProbabilities  # rows as in Material.valid
+    test: LogProbabilities
+    views: list[str]
+    precision: str
+    speeds: dict[str, float]  # seconds per step of each precision that was measured
+    stopped: str
+    seconds: float
+
+
+def train_member(
+    name: str,
+    fold: int,
+    *,
+    params: ModelParams,
+    material: Material,
+    state_folder: Path,
+    online: Online | None = None,
+    started: float | None = None,
+    initialise: Callable[[Network], None] | None = None,
+) -> Trained:
+    """Train `params.seeds` networks on a fold and predict its held-out rows and the test set."""
+    started = time.monotonic() if started is None else started
+    begun = time.monotonic()
+    if params.threads:
+        torch.set_num_threads(params.threads)
+    torch.backends.cudnn.deterministic, torch.backends.cudnn.benchmark = True, False
+    precision, speeds = resolve_precision(params, state_folder, len(material.class_names))
+    fabric = Fabric(
+        accelerator=params.accelerator,
+        devices=params.devices,
+        num_nodes=params.nodes,
+        strategy="ddp" if params.devices * params.nodes > 1 else "auto",
+        precision=FORMATS[precision].fabric,
+    )
+    fabric.launch()
+    trained: list[
+        tuple[Network, list[dict[str, Any]], dict[str, LogProbabilities], dict[str, LogProbabilities], str]
+    ] = []
+    preprocessing = build_network(params, len(material.class_names))[1]
+    decoded = Decoded(material.pictures, material.stores, preprocessing)
+    pictures = open_pictures(decoded, folder=state_folder / "images", limit_gb=params.cache_gb, workers=params.workers)
+    for number in range(params.seeds):
+        seed = derive(params.seed, fold, number)
+        torch.manual_seed(derive(seed, "weights"))
+        network, _ = build_network(params, len(material.class_names))
+        if initialise:
+            initialise(network)
+        key = run_key(params, fold=fold, number=number, identity=material.identity, precision=precision)
+        checkpoints = Checkpoints(state_folder / "checkpoints" / f"{name}-{fold}-{number}" / key)
+        guard = checkpoints.locked(f"{name} fold {fold}") if fabric.global_rank == 0 else nullcontext()
+        with guard:
+            trained.append(
+                train_one(
+                    fabric, network, params=params, material=material, pictures=pictures, precision=precision,
+                    checkpoints=checkpoints, seed=seed, online=online, started=started, title=f"{name} fold {fold}",
+                )
+            )  # fmt: skip
+        forget_others(checkpoints)
+    valid = mean_over_seeds([entry[2] for entry in trained])
+    test = mean_over_seeds([entry[3] for entry in trained])
+    judged = material.valid_view == ("testlike" if "testlike" in material.valid_view else "clean")
+    views = choose_views({v: x[judged] for v, x in valid.items()}, material.valid.label[judged], keep=params.tta_keep)
+    return Trained(
+        networks=[entry[0] for entry in trained],
+        preprocessing=preprocessing,
+        history=[entry[1] for entry in trained],
+        valid=mean_of_views(valid, views),
+        test=mean_of_views(test, views),
+        views=views,
+        precision=precision,
+        speeds=speeds,
+        stopped="; ".join(entry[4] for entry in trained if entry[4]),
+        seconds=time.monotonic() - begun,
+    )
+
+
+def train_one(
+    fabric: Fabric,
+    network: Network,
+    *,
+    params: ModelParams,
+    material: Material,
+    pictures: Pictures,
+    precision: str,
+    checkpoints: Checkpoints,
+    seed: int,
+    online: Online | None,
+    started: float,
+    title: str,
+) -> tuple[Network, list[dict[str, Any]], dict[str, LogProbabilities], dict[str, LogProbabilities], str]:
+    """One network: fit, then predict; returns it with its history, both predictions by view, and why it stopped."""
+    n_classes, decoded = len(material.class_names), getattr(pictures, "decoded", pictures)
+    chosen = apply_format(network, precision)
+    normalise = Normalise(decoded.preprocessing, channels_last=chosen.channels_last, device=fabric.device)
+    feed = Feed(
+        pictures, material.train, n_classes=n_classes, batch=params.batch, seed=seed, accumulate=params.accumulate,
+        sampler=params.sampler, epoch_images=params.epoch_images, workers=params.workers, online=online,
+        world=fabric.world_size, rank=fabric.global_rank,
+    )  # fmt: skip
+    loss = Loss(params, material.train.counts(n_classes)).to(fabric.device)
+
+    def run(model: Network, numbers: npt.NDArray[np.int64], views: tuple[str, ...]) -> dict[str, LogProbabilities]:
+        return predict(
+            model, pictures, numbers=numbers, normalise=normalise, autocast=fabric.autocast,
+            batch=params.predict_batch, workers=params.workers, views=views,
+        )  # fmt: skip
+
+    budget = Budget(params.time_budget, started=started, images_to_predict=len(material.valid) + len(material.test))
+    progress = fit(
+        fabric, network, params=params, feed=feed, loss=loss, normalise=normalise,
+        validate=validation(run, material), checkpoints=checkpoints, budget=budget, seed=seed, title=title,
+    )  # fmt: skip
+    views = ("plain", *params.tta)
+    valid = run(network, material.valid.picture, views)
+    return network, progress.history, valid, run(network, material.test, views), progress.stopped
+
+
+def validation(
+    run: Callable[[Network, npt.NDArray[np.int64], tuple[str, ...]], dict[str, LogProbabilities]], material: Material
+) -> Validate:
+    """The scores of a network on the held-out rows, view by view."""
+
+    def validate(network: Network) -> Scores:
+        if not len(material.valid):
+            return {}
+        logs = run(network, material.valid.picture, ("plain",))["plain"]
+        return scores_by_view(material, logs)
+
+    return validate
+
+
+def scores_by_view(material: Material, logs: LogProbabilities) -> Scores:
+    """Macro-F1, accuracy and log-loss of each view of the held-out rows."""
+    found: Scores = {}
+    for view in ("clean", "testlike"):
+        rows = material.valid_view == view
+        if rows.any():
+            found[view] = scores(material.valid.label[rows], logs[rows])
+    return found
+
+
+def resolve_precision(params: ModelParams, state_folder: Path, n_classes: int) -> tuple[str, dict[str, float]]:
+    """The precision's name; `auto` is measured once per network and machine, and shared by all folds."""
+    if params.precision != "auto":
+        return params.precision, {}
+    device = "cuda" if params.accelerator in ("auto", "cuda") and torch.cuda.is_available() else "cpu"
+    preprocessing = build_network(params, n_classes)[1]
+    identity = f"{params.backbone} {json.dumps(params.backbone_options, sort_keys=True)} {params.head}"
+    return choose(
+        lambda: build_network(params, n_classes)[0], identity=identity, size=preprocessing.size, batch=params.batch,
+        device=device, cache=state_folder / "precision.json",
+    )  # fmt: skip
+
+
+def run_key(params: ModelParams, *, fold: int, number: int, identity: str, precision: str) -> str:
+    """A hash of all that determines the weights: parameters, data, code, versions, threads."""
+    code = [path.read_text(encoding="utf-8") for path in sorted(Path(__file__).parent.glob("*.py"))]
+    parts = [
+        params.model_dump(mode="json", exclude=WITHOUT_EFFECT), fold, number, identity, precision,
+        torch.get_num_threads(), versions(), hashlib.sha256("".join(code).encode()).hexdigest(),
+    ]  # fmt: skip
+    return hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()[:24]
+
+
+def versions() -> dict[str, str]:
+    """Versions of the packages that decide about numbers."""
+    return {name: importlib.metadata.version(name) for name in PACKAGES}
+
+
+def forget_others(checkpoints: Checkpoints) -> None:
+    """A finished training needs its last checkpoint alone; those of other parameters or data go."""
+    for old in checkpoints.files()[1:]:
+        old.unlink()
+    for folder in checkpoints.folder.parent.iterdir():
+        if folder != checkpoints.folder:
+            shutil.rmtree(folder, ignore_errors=True)
+
+
+def mean_over_seeds(parts: list[dict[str, LogProbabilities]]) -> dict[str, LogProbabilities]:
+    """The mean probability over a fold's networks, view by view."""
+    return {
+        view: mean_of_views({str(i): part[view] for i, part in enumerate(parts)}, [str(i) for i in range(len(parts))])
+        for view in parts[0]
+    }

@@ -1,0 +1,132 @@
+"""Number formats: what each name means, and which is fastest for a network on this machine."""
+
+from __future__ import annotations
+
+import fcntl
+import functools
+import json
+import platform
+import time
+from collections.abc import Callable
+from contextlib import AbstractContextManager, nullcontext
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import nn
+
+from storage.atomic import write_json
+
+ROUNDS, SECONDS = 3, 2.5  # each candidate is timed in so many turns, and for about so long in all
+
+
+@dataclass(frozen=True)
+class Format:
+    """Fabric's precision, the memory layout, and whether depthwise convolutions stay in fp32."""
+
+    fabric: str
+    channels_last: bool = True
+    depthwise_fp32: bool = False
+
+
+FORMATS = {
+    "fp32": Format("32-true", channels_last=False),
+    "fp32_channels_last": Format("32-true"),
+    "bf16_channels_last": Format("bf16-mixed"),
+    "bf16_depthwise_fp32": Format("bf16-mixed", depthwise_fp32=True),
+    "fp16": Format("16-mixed"),
+}
+CANDIDATES = ("fp32", "fp32_channels_last", "bf16_channels_last", "bf16_depthwise_fp32")
+
+
+def apply_format(network: nn.Module, name: str) -> Format:
+    """Lay the network's weights out for a format, in place; returns the format."""
+    chosen = FORMATS[name]
+    layout = torch.channels_last if chosen.channels_last else torch.contiguous_format
+    network.to(memory_format=layout)  # type: ignore[call-overload]
+    for module in network.modules():
+        if is_depthwise(module):
+            module.__dict__.pop("forward", None)
+            if chosen.depthwise_fp32:
+                module.__dict__["forward"] = functools.partial(full_precision, module.forward)
+    return chosen
+
+
+def is_depthwise(module: nn.Module) -> bool:
+    """Whether a module is a convolution with one filter per channel."""
+    return isinstance(module, nn.Conv2d) and module.groups == module.in_channels > 1
+
+
+def full_precision(forward: Callable[[torch.Tensor], torch.Tensor], images: torch.Tensor) -> torch.Tensor:
+    """Call a layer's forward in fp32 inside an autocast region."""
+    with torch.autocast(images.device.type, enabled=False):
+        return forward(images.float())
+
+
+def region(name: str, device: str) -> AbstractContextManager[Any]:
+    """The autocast region of a format."""
+    dtypes = {"bf16-mixed": torch.bfloat16, "16-mixed": torch.float16}
+    dtype = dtypes.get(FORMATS[name].fabric)
+    return torch.autocast(device, dtype=dtype) if dtype else nullcontext()
+
+
+def candidates(network: nn.Module) -> tuple[str, ...]:
+    """The formats worth measuring: depthwise ones only where there are depthwise convolutions."""
+    depthwise = any(is_depthwise(module) for module in network.modules())
+    return CANDIDATES if depthwise else CANDIDATES[:-1]
+
+
+def measure(
+    build: Callable[[], nn.Module], *, size: int, batch: int, device: str, names: tuple[str, ...] | None = None
+) -> dict[str, float]:
+    """Seconds of a forward and backward pass in each format: the best of a few turns, the formats taking turns."""
+    network = build().to(device).train()
+    names = names or candidates(network)
+    best = dict.fromkeys(names, float("inf"))
+    images = torch.randn(batch, 3, size, size, device=device)
+    step_seconds: dict[str, float] = {}
+    for turn in range(ROUNDS + 1):
+        for name in names:
+            chosen = apply_format(network, name)
+            layout = torch.channels_last if chosen.channels_last else torch.contiguous_format
+            given = images.contiguous(memory_format=layout)
+            if turn and step_seconds[name] > 1.5 * min(step_seconds.values()) and turn > 1:
+                continue  # hopeless: no more turns
+            steps = 1 if not turn else max(1, int(SECONDS / len(names) / ROUNDS / max(step_seconds[name], 1e-4)))
+            if not turn:
+                timed(network, given, name, device=device, steps=1)  # compiles kernels, fills caches
+            seconds = timed(network, given, name, device=device, steps=steps)
+            step_seconds[name] = min(seconds, step_seconds.get(name, seconds))
+            best[name] = min(best[name], seconds)
+    return best
+
+
+def timed(network: nn.Module, images: torch.Tensor, name: str, *, device: str, steps: int) -> float:
+    """Seconds per step."""
+    start = time.perf_counter()
+    for _ in range(steps):
+        with region(name, device):
+            output = network(images)
+        output.float().square().mean().backward()
+        network.zero_grad(set_to_none=True)
+    if device == "cuda":
+        torch.cuda.synchronize()
+    return (time.perf_counter() - start) / steps
+
+
+def choose(
+    build: Callable[[], nn.Module], *, identity: str, size: int, batch: int, device: str, cache: Path
+) -> tuple[str, dict[str, float]]:
+    """The fastest format and the seconds of each; measured once per `identity` and machine, then read from `cache`."""
+    key = f"{identity} {size}px batch {batch} {device} {torch.get_num_threads()} threads torch {torch.__version__}"
+    key += f" {platform.machine()} {platform.node()}"
+    cache.parent.mkdir(parents=True, exist_ok=True)
+    with open(cache.with_suffix(".lock"), "w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)  # two folds at once: the second waits and reads
+        known: dict[str, dict[str, float]] = json.loads(cache.read_text()) if cache.is_file() else {}
+        if key not in known:
+            known[key] = measure(build, size=size, batch=batch, device=device)
+            write_json(cache, known)
+    seconds = known[key]
+    return min(seconds, key=lambda name: seconds[name]), seconds

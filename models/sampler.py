@@ -1,0 +1,35 @@
+"""Which rows an epoch shows, in which order: a pure function of seed, fold and epoch."""
+
+from __future__ import annotations
+
+import numpy as np
+import numpy.typing as npt
+
+from models.seeds import derive
+
+Positions = npt.NDArray[np.int64]
+EXPONENTS = {"balanced": 1.0, "square_root": 0.5}
+
+
+def epoch_order(epoch: int, *, labels: Positions, sampler: str, length: int, seed: int) -> Positions:
+    """Positions of the rows that one epoch shows, in order.  # (length,)
+
+    plain: the epochs cut one endless sequence of permutations, so that each row is shown equally often.
+    balanced, square_root: drawn with replacement, by 1 / n_c and 1 / sqrt(n_c) of the row's class.
+    """
+    if sampler == "plain":
+        return endless(len(labels), start=epoch * length, length=length, seed=seed)
+    counts = np.bincount(labels)
+    share = 1.0 / counts[labels] ** EXPONENTS[sampler]  # (n_rows,)
+    generator = np.random.default_rng(derive(seed, "sampler", epoch))
+    return generator.choice(len(labels), size=length, p=share / share.sum())
+
+
+def endless(n_rows: int, *, start: int, length: int, seed: int) -> Positions:
+    """A slice of permutation after permutation of the rows."""
+    parts = []
+    for number in range(start // n_rows, (start + length - 1) // n_rows + 1):
+        order = np.random.default_rng(derive(seed, "order", number)).permutation(n_rows)
+        low = max(start - number * n_rows, 0)
+        parts.append(order[low : start + length - number * n_rows])
+    return np.concatenate(parts)

@@ -1,0 +1,175 @@
+"""Train one model on one fold; predict the fold's held-out images (clean and test-like) and the test set.
+
+Reads   the index and its shards, the folds, the augmented copies; sections `train` and `models.<model>`.
+Writes  RUN/: model.safetensors, model.json, metrics.json, curves.csv, tables and pictures of the held-out rows;
+        PREDICTIONS/: valid.parquet, test.parquet. Checkpoints lie in .podium/checkpoints: a second start goes on.
+Run     python -m stages.train resnet 0 --index data/index --folds data/folds/folds.parquet --augmented data/augmented
+        --run data/runs/resnet/0 --predictions data/predictions/resnet/0
+"""
+
+from __future__ import annotations
+
+import time
+from pathlib import Path
+from typing import Annotated, Any
+
+import numpy as np
+import pandas as pd
+import typer
+
+from models.schema import ModelParams, TrainParams, member_values
+from stages.entry import entry
+from stages.params import check, nearest, read_params
+from stages.tables import Folds, Index, Probabilities, read_augmented, read_folds, read_index, write_probabilities
+from storage.atomic import sha256, write_json
+from storage.errors import DataError, ParamsError
+
+STATE = Path(".podium")  # checkpoints, decoded images, measured speeds: never an output, safe to delete
+
+
+def member_params(name: str, path: str | Path = "params.yaml") -> ModelParams:
+    """The parameters of one model: `train` for all, `models.<name>` over it; problems are named with their line."""
+    params = read_params(path)
+    train, models = params.values.get("train") or {}, params.values.get("models") or {}
+    if name not in models:
+        raise ParamsError(f"{path}: models.{name} is missing{nearest(name, list(models))}")
+    check(params, ("train",), train, TrainParams)
+    return check(params, ("models", name), member_values(train, models[name]), ModelParams)
+
+
+def fold_rows(fold: int, *, index: Index, folds: Folds, augmented: pd.DataFrame, params: ModelParams) -> dict[str, Any]:
+    """All pictures of the competition as one table, and which of them train, validate and test on `fold`."""
+    if fold not in folds.numbers:
+        raise ParamsError(f"fold {fold} does not exist; the folds are {folds.numbers}")
+    clean = index.train.assign(store="index", name=index.train["image_id"], encoding="png")
+    test = index.test.assign(store="index", name=index.test["image_id"], encoding="png")
+    copies = augmented.assign(store="augmented", name=augmented["copy_id"])
+    clean = clean.assign(fold=folds.table["fold"].to_numpy(), view="clean", source=clean["image_id"], copy=0)
+    test = test.assign(fold=-2, view="test", source=test["image_id"], copy=0)
+    copies = copies.assign(source=copies["source_id"])
+    table = pd.concat([clean, test, copies], ignore_index=True)
+    table = table.fillna({"partner_label": -1, "weight": 1.0})
+    seen = (table["fold"] != fold) & (table["view"] != "test")
+    kinds = {"both": ["clean", "train"], "augmented": ["train"], "clean": ["clean"]}[params.rows]
+    train = seen & table["view"].isin(kinds)
+    if params.copies is not None:
+        train &= (table["view"] != "train") | (table["copy"] < params.copies)
+    valid = (table["fold"] == fold) & table["view"].isin(["clean", "testlike"])
+    if not train.any() or not valid.any():
+        raise DataError(
+            f"fold {fold}: {train.sum()} rows to train on, {valid.sum()} to validate on; rows: {params.rows}"
+        )
+    return {"table": table, "train": train, "valid": valid, "test": table["view"] == "test"}
+
+
+def build_material(
+    fold: int, *, index: Index, folds: Folds, augmented: Path, params: ModelParams
+) -> tuple[Any, pd.DataFrame]:
+    """Everything that models.member needs, and the table of held-out rows."""
+    from models.feed import Rows
+    from models.member import Material
+    from models.pictures import COLUMNS
+    from storage.shards import Shards
+
+    split = fold_rows(fold, index=index, folds=folds, augmented=read_augmented(augmented, index, folds), params=params)
+    table = split["table"]
+
+    def rows(mask: pd.Series) -> Rows:
+        part = table[mask]
+        return Rows(
+            picture=part.index.to_numpy(np.int64),
+            label=part["label"].to_numpy(np.int64),
+            partner_label=part["partner_label"].to_numpy(np.int64),
+            share=part["weight"].to_numpy(np.float32),
+            name=part["name"].to_numpy(object),
+        )
+
+    valid = table[split["valid"]]
+    material = Material(
+        pictures=table[COLUMNS],
+        stores={"index": Shards(index.folder), "augmented": Shards(augmented)},
+        train=rows(split["train"]),
+        valid=rows(split["valid"]),
+        valid_view=valid["view"].to_numpy(object),
+        test=table.index[split["test"]].to_numpy(np.int64),
+        class_names=index.classes.names,
+        identity=f"{index.hash} {folds.hash} {sha256(augmented / 'index.parquet')}",
+    )
+    return material, valid
+
+
+def main(
+    model: Annotated[str, typer.Argument(help="a name under models in params.yaml")],
+    fold: Annotated[int, typer.Argument(help="the fold that is held out")],
+    index: Annotated[Path, typer.Option(help="folder of the index")],
+    folds: Annotated[Path, typer.Option(help="table of the folds")],
+    augmented: Annotated[Path, typer.Option(help="folder of the augmented copies")],
+    run: Annotated[Path, typer.Option(help="folder for the weights and metrics")],
+    predictions: Annotated[Path, typer.Option(help="folder for the tables of probabilities")],
+    params: Annotated[Path, typer.Option(help="parameters")] = Path("params.yaml"),
+    time_budget: Annotated[float | None, typer.Option(help="seconds; ends with valid results before")] = None,
+) -> None:
+    """Train one model on one fold."""
+    started = time.monotonic()
+    chosen = member_params(model, params)
+    if time_budget is not None:
+        chosen = chosen.model_copy(update={"time_budget": time_budget})
+    the_index = read_index(index)
+    the_folds = read_folds(folds, the_index)
+    material, valid = build_material(fold, index=the_index, folds=the_folds, augmented=augmented, params=chosen)
+    from models.member import train_member
+
+    trained = train_member(model, fold, params=chosen, material=material, state_folder=STATE, started=started)
+    write_run(run, model, fold, params=chosen, material=material, trained=trained)
+    write_predictions(predictions, fold, index=the_index, folds=the_folds, valid=valid, trained=trained)
+
+
+def write_predictions(
+    folder: Path, fold: int, *, index: Index, folds: Folds, valid: pd.DataFrame, trained: Any
+) -> None:
+    """Both tables of probabilities."""
+
+    def table(ids: pd.Series, view: pd.Series, copy: pd.Series, logs: Any) -> Probabilities:
+        return Probabilities(
+            ids.to_numpy(object), view.to_numpy(object), copy.to_numpy(np.int64), np.full(len(ids), fold, np.int64),
+            logs, index.classes.names, index.hash, folds.hash,
+        )  # fmt: skip
+
+    test = index.test.assign(view="test", copy=0)
+    write_probabilities(folder / "valid.parquet", table(valid["source"], valid["view"], valid["copy"], trained.valid))
+    write_probabilities(folder / "test.parquet", table(test["image_id"], test["view"], test["copy"], trained.test))
+
+
+def write_run(folder: Path, model: str, fold: int, *, params: ModelParams, material: Any, trained: Any) -> None:
+    """Weights, description, metrics and curves."""
+    from models.member import scores_by_view, versions
+    from models.weights import save_member
+
+    description = {
+        "model": model,
+        "fold": fold,
+        "params": params.model_dump(mode="json"),
+        "preprocessing": trained.preprocessing.as_json(),
+        "classes": material.class_names,
+        "tta": trained.views,
+        "precision": trained.precision,
+        "precision_seconds_per_step": trained.speeds,
+        "versions": versions(),
+        "trained_on": material.identity,
+    }
+    save_member(folder, trained.networks, description)
+    curves = [
+        {"seed": seed, "epoch": entry["epoch"], "lr": entry["lr"], "train_loss": entry["train_loss"]}
+        | {f"{view}_{metric}": value for view, found in entry["scores"].items() for metric, value in found.items()}
+        for seed, history in enumerate(trained.history)
+        for entry in history
+    ]
+    from storage.atomic import write_text
+
+    write_text(folder / "curves.csv", pd.DataFrame(curves).to_csv(index=False, lineterminator="\n"))
+    metrics = {**scores_by_view(material, trained.valid), "epochs": len(trained.history[0]), "stopped": trained.stopped}
+    write_json(folder / "metrics.json", metrics)
+
+
+if __name__ == "__main__":
+    entry(main)
