@@ -1,4 +1,4 @@
-"""What made the difference: the honest score without each member and without each step, as one table and one picture."""
+"""What made the difference: the honest score without each member and each step, as one table and one picture."""
 
 from __future__ import annotations
 
@@ -54,8 +54,7 @@ def effect(kind: str, name: str, judge: Judge, with_it: Entry, without: Entry) -
 def to_csv(found: Sequence[Effect]) -> str:
     """The table: kind, name, gain and its error in points, whether it is a tie."""
     lines = ["kind,name,gain_points,error_points,tie"]
-    for one in found:
-        lines.append(f'{one.kind},"{one.name}",{one.gain:.3f},{one.error:.3f},{str(one.tie).lower()}')
+    lines += [f'{one.kind},"{one.name}",{one.gain:.3f},{one.error:.3f},{str(one.tie).lower()}' for one in found]
     return "\n".join(lines) + "\n"
 
 
@@ -76,7 +75,7 @@ def to_svg(found: Sequence[Effect]) -> str:
         'font-family="system-ui, sans-serif" font-size="13">',
         f'<rect width="{width}" height="{height}" fill="#fff"/>',
         '<text x="12" y="24" font-size="15" font-weight="600" fill="#222">What made the difference</text>',
-        '<text x="12" y="42" fill="#666">points of the metric, honest scores; bar = one standard error; grey = a tie</text>',
+        '<text x="12" y="42" fill="#666">points of the metric, honest; line = one standard error; grey = a tie</text>',
     ]
     for number, one in enumerate(found):
         parts += _bar(one, place, top=56 + line * number, left=left)

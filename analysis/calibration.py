@@ -48,7 +48,7 @@ def with_priors(log_probabilities: Array, *, old: Array, new: Array) -> Array:
 
 
 def estimated_priors(log_probabilities: Array, *, old: Array, rounds: int = 200) -> Array:
-    """Class shares (n_classes,) of unlabelled rows by expectation maximisation (Saerens, Latinne, Decaestecker 2002)."""
+    """Class shares (n_classes,) of unlabelled rows by expectation maximisation (Saerens et al., 2002)."""
     old = np.asarray(old, dtype=np.float64)
     shares = old.copy()
     probabilities = np.exp(np.asarray(log_probabilities, dtype=np.float64))

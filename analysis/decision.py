@@ -40,7 +40,7 @@ def expected_f1(probabilities: Array, labels: Array) -> float:
 
 
 def expected_f1_labels(probabilities: Array, *, rounds: int = 30) -> Array:
-    """Labels that maximise `expected_f1`, by iterated linearisation from the likeliest class; the best round is kept."""
+    """Labels that maximise `expected_f1`, by iterated linearisation from the likeliest class; keeps the best."""
     n_classes = probabilities.shape[1]
     actual = probabilities.sum(axis=0)
     labels = probabilities.argmax(axis=1)

@@ -137,7 +137,7 @@ class Blend:
         return {
             "method": self.method,
             "members": list(self.members),
-            "pools": [{"kind": pool.kind, **asdict(pool)} for pool in self.pools],  # type: ignore[call-overload]
+            "pools": [{"kind": pool.kind, **asdict(pool)} for pool in self.pools],
             "before": list(self.before),
             "temperature": self.temperature,
             "bias": list(self.bias),
@@ -224,7 +224,7 @@ def limited(pool: Pool, members: Sequence[str], limits: Mapping[str, tuple[float
     high = np.array([limits.get(name, (0.0, 1.0))[1] for name in members])
     total = max(float(sum(pool.weights)), 1e-12)
     shares = project(np.asarray(pool.weights) / total, low=low, high=high)
-    content = asdict(pool)  # type: ignore[call-overload]
+    content = asdict(pool)
     return KINDS[pool.kind](**{**content, "weights": tuple((total * shares).tolist())})  # type: ignore[no-any-return]
 
 
@@ -322,9 +322,7 @@ def cma_es(library: Library, options: Options) -> tuple[Pool, ...]:
     """Weights by CMA-ES (the library `cma`) on the metric itself."""
     from analysis.evolution import metric_weights
 
-    weights = metric_weights(
-        library.log_probabilities, library.labels, metric=options.metric, seed=options.seed, groups=library.groups
-    )
+    weights = metric_weights(library.log_probabilities, library.labels, metric=options.metric, seed=options.seed)
     return (LinearPool(tuple(weights.tolist())),)
 
 

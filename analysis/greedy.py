@@ -12,7 +12,7 @@ Why it is fast, each step exact:
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Generator
 from dataclasses import dataclass
 from typing import Any
 
@@ -23,6 +23,7 @@ from analysis.metrics import from_marginals, quadratic_cost, true_class
 from analysis.pools import slabs
 
 Array = NDArray[Any]
+Candidates = Generator[Array, int, None]  # yields the regret of each candidate, is sent the pick
 WIDTHS = (2, 3, 4, 5, 6, 8, 12, 16, 24, 32, 48, 64, 96, 128, 256, 1024)  # classes kept by a row, rounded up
 SLACK = 1e-6  # float32 differences closer than this are decided in float64
 NEVER = 1 << 30
@@ -121,10 +122,9 @@ def select(
     return follow(candidates, len(log_probabilities), rounds=rounds, seed=seed)
 
 
-def follow(candidates: Iterator[Array], n_members: int, *, rounds: int, seed: int) -> Selection:
-    """AutoGluon's loop around an iterator that yields the regret of each candidate and is sent the pick."""
+def follow(candidates: Candidates, n_members: int, *, rounds: int, seed: int) -> Selection:
+    """AutoGluon's loop around the candidates' regrets."""
     random = np.random.RandomState(seed)
-    send: Callable[[int], Array] = candidates.send  # type: ignore[attr-defined]
     regrets = next(candidates)
     path: list[int] = []
     trajectory: list[float] = []
@@ -142,13 +142,13 @@ def follow(candidates: Iterator[Array], n_members: int, *, rounds: int, seed: in
         trajectory.append(float(regrets[pick]))
         if n_members == 1 or number == rounds - 1:
             break
-        regrets = send(pick)
+        regrets = candidates.send(pick)
     length = int(np.argmin(trajectory)) + 1
     weights = np.bincount(path[:length], minlength=n_members) / length
     return Selection(tuple(path[:length]), weights, tuple(trajectory[:length]))
 
 
-def loss_candidates(log_probabilities: Array, labels: Array) -> Iterator[Array]:
+def loss_candidates(log_probabilities: Array, labels: Array) -> Candidates:
     """Log-loss of the current blend plus each candidate; needs the true class's column only."""
     share = np.exp(np.asarray(true_class(log_probabilities, labels), dtype=np.float64))  # (n_members, n_rows)
     total = np.zeros(share.shape[1])
@@ -157,10 +157,10 @@ def loss_candidates(log_probabilities: Array, labels: Array) -> Iterator[Array]:
     while True:
         count += 1
         picked = yield np.array([-np.log(np.maximum((total + own) / count, tiny)).mean() for own in share])
-        total += share[picked]  # type: ignore[index]
+        total += share[picked]
 
 
-def label_candidates(log_probabilities: Array, labels: Array, metric: str) -> Iterator[Array]:
+def label_candidates(log_probabilities: Array, labels: Array, metric: str) -> Candidates:
     """1 - metric of the current blend plus each candidate."""
     n_members, _, n_classes = log_probabilities.shape
     actual = np.bincount(labels, minlength=n_classes).astype(np.float64)
@@ -176,9 +176,9 @@ def label_candidates(log_probabilities: Array, labels: Array, metric: str) -> It
         flat = np.repeat(members, len(block.truth))
         count(per_member, flat, np.tile(block.truth, n_members), first.ravel(), sign=1)
     picked = yield 1.0 - per_member.scores(metric, actual)
-    current = Tally(per_member.hits[picked], per_member.predicted[picked], per_member.cost[picked])  # type: ignore[index]
+    current = Tally(per_member.hits[picked], per_member.predicted[picked], per_member.cost[picked])
     for block in blocks:
-        block.add(picked)  # type: ignore[arg-type]
+        block.add(picked)
         block.top = block.sums.argmax(axis=0)
     del firsts, first
     round_number = 0
@@ -195,11 +195,11 @@ def label_candidates(log_probabilities: Array, labels: Array, metric: str) -> It
             count(per_member, who, truth, block.classes[block.top[rows], rows], sign=-1)
             count(per_member, who, truth, block.classes[winners, rows], sign=1)
         picked = yield 1.0 - per_member.scores(metric, actual)
-        current = Tally(per_member.hits[picked], per_member.predicted[picked], per_member.cost[picked])  # type: ignore[index]
+        current = Tally(per_member.hits[picked], per_member.predicted[picked], per_member.cost[picked])
         for block, (who, rows, winners) in zip(blocks, found, strict=True):
             mine = who == picked
             block.top[rows[mine]] = winners[mine]
-            block.add(picked)  # type: ignore[arg-type]
+            block.add(picked)
 
 
 def count(tally: Tally, members: Array, truth: Array, predicted: Array, *, sign: int) -> None:
@@ -223,7 +223,7 @@ def reduce_rows(log_probabilities: Array, labels: Array) -> tuple[Tally, list[Bl
         winner = probabilities.sum(axis=0).argmax(axis=1)
         here = np.arange(len(winner))
         own = probabilities[:, here, winner]  # (m, n)
-        alive = (probabilities >= own[:, :, None]).any(axis=0)  # (n, c)
+        alive = np.asarray((probabilities >= own[:, :, None]).any(axis=0))  # (n, c)
         kept = alive.sum(axis=1)
         decided = kept == 1
         truth = labels[rows]
@@ -253,7 +253,7 @@ def bagged(
     groups: Array | None = None,
     seed: int = 0,
 ) -> Array:
-    """Mean weights (n_members,) of greedy selections on random halves of the members and bootstrapped groups of rows."""
+    """Mean weights (n_members,) of greedy selections on random halves of the members and bootstrapped groups."""
     n_members = len(log_probabilities)
     random = np.random.default_rng(seed)
     owners = np.arange(len(labels)) if groups is None else np.unique(groups, return_inverse=True)[1]

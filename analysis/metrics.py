@@ -39,13 +39,13 @@ def from_marginals(metric: str, hits: Array, *, predicted: Array, actual: Array)
     """The metric from counts per class (..., n_classes): right ones, predicted ones, actual ones."""
     if metric == "macro_f1":
         total = predicted + actual
-        return np.mean(2.0 * hits / np.where(total > 0, total, 1.0), axis=-1)
+        return np.asarray(np.mean(2.0 * hits / np.where(total > 0, total, 1.0), axis=-1))
     if metric == "accuracy":
-        return hits.sum(axis=-1) / np.maximum(actual.sum(axis=-1), 1.0)
+        return np.asarray(hits.sum(axis=-1) / np.maximum(actual.sum(axis=-1), 1.0))
     if metric == "balanced_accuracy":
         occurs = actual > 0
         recall = np.where(occurs, hits / np.where(occurs, actual, 1.0), 0.0)
-        return recall.sum(axis=-1) / np.maximum(occurs.sum(axis=-1), 1)
+        return np.asarray(recall.sum(axis=-1) / np.maximum(occurs.sum(axis=-1), 1))
     raise ValueError(f"{metric} cannot be computed from counts")
 
 

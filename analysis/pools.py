@@ -8,9 +8,10 @@ Sources: Genest and Zidek (1986), 'Combining probability distributions'; Ranjan 
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any, ClassVar, Protocol
+from typing import Any, ClassVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -23,7 +24,7 @@ def log_softmax(logits: Array) -> Array:
     """Logits (..., n_classes) to log-probabilities, float64."""
     logits = np.asarray(logits, dtype=np.float64)
     shifted = logits - logits.max(axis=-1, keepdims=True)
-    return shifted - np.log(np.exp(shifted).sum(axis=-1, keepdims=True))
+    return np.asarray(shifted - np.log(np.exp(shifted).sum(axis=-1, keepdims=True)))
 
 
 def slabs(n_members: int, n_rows: int, n_classes: int, *, cells: int = 1 << 22) -> list[slice]:
@@ -32,24 +33,26 @@ def slabs(n_members: int, n_rows: int, n_classes: int, *, cells: int = 1 << 22) 
     return [slice(start, min(start + step, n_rows)) for start in range(0, n_rows, step)]
 
 
-class Pool(Protocol):
+@dataclass(frozen=True)
+class Pool(ABC):
     """One way of pooling, with its fitted weights."""
 
-    kind: ClassVar[str]
     weights: tuple[float, ...]  # one per member
+    kind: ClassVar[str]
 
+    @abstractmethod
     def apply(self, log_probabilities: Array) -> Array:
         """(n_members, n_rows, n_classes) -> log-probabilities (n_rows, n_classes)."""
 
 
 @dataclass(frozen=True)
-class LinearPool:
+class LinearPool(Pool):
     """sum_m w_m p_m: soft voting, weighted."""
 
-    weights: tuple[float, ...]
     kind: ClassVar[str] = "linear"
 
     def apply(self, log_probabilities: Array) -> Array:
+        """The weighted mean; of one member with a weight: that member."""
         if single := lone_member(self.weights):
             return np.asarray(log_probabilities[single - 1], dtype=np.float64)
         mixed = np.zeros(log_probabilities.shape[1:])
@@ -61,14 +64,14 @@ class LinearPool:
 
 
 @dataclass(frozen=True)
-class LogLinearPool:
+class LogLinearPool(Pool):
     """softmax(sum_m w_m log p_m + b): the weighted geometric mean with a bias per class."""
 
-    weights: tuple[float, ...]
     bias: tuple[float, ...] = ()
     kind: ClassVar[str] = "log_linear"
 
     def apply(self, log_probabilities: Array) -> Array:
+        """The weighted mean of logarithms, floored, plus the bias."""
         logits = np.zeros(log_probabilities.shape[1:])
         for weight, member in zip(self.weights, log_probabilities, strict=True):
             if weight:
@@ -77,14 +80,14 @@ class LogLinearPool:
 
 
 @dataclass(frozen=True)
-class PowerPool:
+class PowerPool(Pool):
     """(sum_m w_m p_m^r)^(1/r), scaled to sum to 1; r = 1 is the linear pool, r -> 0 the geometric mean."""
 
-    weights: tuple[float, ...]
     exponent: float = 0.5
     kind: ClassVar[str] = "power"
 
     def apply(self, log_probabilities: Array) -> Array:
+        """The weighted power mean."""
         if single := lone_member(self.weights):
             return np.asarray(log_probabilities[single - 1], dtype=np.float64)
         mixed = np.zeros(log_probabilities.shape[1:])
@@ -95,13 +98,13 @@ class PowerPool:
 
 
 @dataclass(frozen=True)
-class RankPool:
+class RankPool(Pool):
     """The weighted mean of each member's ranks within a class, over all rows of the set; not a probability model."""
 
-    weights: tuple[float, ...]
     kind: ClassVar[str] = "rank"
 
     def apply(self, log_probabilities: Array) -> Array:
+        """The weighted mean of ranks."""
         from scipy.stats import rankdata
 
         if single := lone_member(self.weights):
@@ -114,14 +117,14 @@ class RankPool:
 
 
 @dataclass(frozen=True)
-class VotePool:
+class VotePool(Pool):
     """One vote per member, weighted; shares of votes as probabilities, ties to the larger mean probability."""
 
-    weights: tuple[float, ...]
     smooth: float = 1e-3
     kind: ClassVar[str] = "vote"
 
     def apply(self, log_probabilities: Array) -> Array:
+        """Shares of votes."""
         if single := lone_member(self.weights):
             return np.asarray(log_probabilities[single - 1], dtype=np.float64)
         soft = np.exp(LinearPool(self.weights).apply(log_probabilities))
@@ -134,15 +137,15 @@ class VotePool:
 
 
 @dataclass(frozen=True)
-class StackPool:
+class StackPool(Pool):
     """Multinomial logistic regression on all members' log-probabilities; `weights` are shares of coefficient mass."""
 
-    weights: tuple[float, ...]
     coefficients: tuple[tuple[float, ...], ...]  # (n_members * n_classes, n_classes)
     bias: tuple[float, ...]
     kind: ClassVar[str] = "stack"
 
     def apply(self, log_probabilities: Array) -> Array:
+        """The regression on all members."""
         return log_softmax(stack_features(log_probabilities) @ np.asarray(self.coefficients) + np.asarray(self.bias))
 
 
@@ -261,7 +264,7 @@ def log_linear_loss(log_probabilities: Array, labels: Array, parameters: Array) 
 def choose_ridge(
     log_probabilities: Array, labels: Array, folds: Array, *, ridges: Sequence[float] = (1.0, 0.1, 0.01, 0.001)
 ) -> float:
-    """The ridge with the smallest cross-validated log-loss, over the folds given (n_rows,); warm starts down the path."""
+    """The ridge with the smallest cross-validated log-loss over `folds` (n_rows,); warm starts down the path."""
     losses = np.zeros(len(ridges))
     for fold in np.unique(folds):
         fit, held = np.flatnonzero(folds != fold), np.flatnonzero(folds == fold)

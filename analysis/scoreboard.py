@@ -1,4 +1,4 @@
-"""The whole of a blend: fit, nested scores of the methods beside it, errors, expected board, ablation, as plain records.
+"""The whole of a blend: fit, nested scores beside other methods, errors, expected board, ablation, as plain records.
 
 A pure function from arrays to a `Result`; the stage reads and writes around it.
 """

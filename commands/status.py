@@ -1,0 +1,78 @@
+"""`podium status`: what exists, what it is worth, what to try next. Reads what the stages left; writes nothing."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from stages.params import read_params
+from storage.errors import DataError
+
+
+def main(
+    metrics: Annotated[Path, typer.Option(help="the blend's scores")] = Path("data/blend/metrics.json"),
+    submissions: Annotated[Path, typer.Option(help="folder of the submissions")] = Path("submissions"),
+    report: Annotated[Path, typer.Option(help="the report's first page")] = Path("analysis/report/index.html"),
+    params: Annotated[Path, typer.Option(help="parameters")] = Path("params.yaml"),
+) -> None:
+    """Say what exists, what it is worth, and what to try next."""
+    from rich.console import Console
+
+    console = Console(highlight=False)
+    for line in lines(metrics, submissions, report, params):
+        console.print(line, soft_wrap=True)
+
+
+def lines(metrics: Path, submissions: Path, report: Path, params: Path) -> list[str]:
+    """The lines to print, in rich's markup."""
+    if not metrics.is_file():
+        raise DataError(f"{metrics} not found: nothing is blended yet. Run: dvc repro")
+    scores = json.loads(metrics.read_text(encoding="utf-8"))["blend"]
+    name = (read_params(params).values.get("submit") or {}).get("name", "blend")
+    path = submissions / f"{name}.csv"
+    shown = [
+        "",
+        *score_lines(scores),
+        "",
+        f"  submission       {path}" if path.is_file() else f"  submission       {path} is missing: dvc repro submit",
+    ]
+    if report.is_file():
+        shown.append(f"  report           {report}")
+    return [*shown, "", "[bold]What to try next[/]", *(f"  - {hint}" for hint in hints(scores)), ""]
+
+
+def score_lines(scores: dict[str, Any]) -> list[str]:
+    """The honest score of the blend, the best member beside it, and the board to expect."""
+    best, over = scores["best_member"], scores["over_best_member"]
+    names = {"testlike": "test-like", "clean": "clean"}
+    verdict = "a tie" if over["tie"] else f"{100 * over['difference']:+.1f} ± {100 * over['error']:.1f} points"
+    shown = [
+        f"[bold]Honest {scores['metric'].replace('_', '-')}[/] (nested, {names[scores['view']]} view)",
+        f"  blend ({scores['method']})".ljust(19) + f"[bold green]{scores['score']:.4f}[/] ± {scores['error']:.4f}",
+        "  best member".ljust(19) + f"{best['score']:.4f} ± {best['error']:.4f}   {best['name']}; the blend: {verdict}",
+    ]
+    if board := scores["board"].get("private"):
+        shown.append(f"  expected board   {board['low']:.4f} to {board['high']:.4f} (95%, private)")
+    return shown
+
+
+def hints(scores: dict[str, Any]) -> list[str]:
+    """At most four things worth trying, by what the numbers say."""
+    found = []
+    views = scores["views"]
+    if len(views) == 2 and views["clean"]["score"] - views["testlike"]["score"] > 0.03:
+        gap = 100 * (views["clean"]["score"] - views["testlike"]["score"])
+        found.append(
+            f"noise costs {gap:.1f} points (clean against test-like): more copies, or augment.strength: fitted"
+        )
+    if scores["over_best_member"]["tie"]:
+        found.append("the blend ties with its best member: add a different kind of backbone to members")
+    weakest = min(scores["members"], key=scores["members"].get, default=None)
+    if weakest is not None and len(scores["members"]) > 2 and scores["members"][weakest] < 0.05:
+        found.append(f"{weakest} carries {scores['members'][weakest]:.0%} of the blend: see data/blend/ablation.csv")
+    found.append("put team-mates' CSVs into submissions/team/ and run: dvc repro compare")
+    found.append("record the board's score: podium ledger add submissions/NAME.csv --public SCORE")
+    return found[:4]
