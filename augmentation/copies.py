@@ -1,0 +1,130 @@
+"""The pure function (seed, source, copy) -> image, which serves the disk, the online feed and the preview alike.
+
+    copier = Copier(params)                                     # small, picklable, no torch
+    image = copier.render(pixels, "a.png", 3)                   # uint8 RGB (height, width, 3), always the same
+
+While training, draw a whole epoch at once with copy = epoch (plan.partners finds partners inside the fold):
+
+    draws = copier.draw(source_ids, np.full(len(source_ids), epoch))
+    partner = plan.partners(draws, np.arange(len(source_ids)), source_ids, folds)   # positions, -1: none
+    weight = plan.weights(draws, partner)                                           # share of the source's label
+    image = copier.render_drawn(copier.prepare(pixels), draws, i, partner=copier.prepare(partner_pixels))
+
+One pair of prepared source and partner per image is all that is held in memory. Not safe in threads: one per thread.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import cv2
+import numpy as np
+import numpy.typing as npt
+
+from augmentation import documents, geometry, operations
+from augmentation.drawing import Draws, Floats, copy_keys, draw, words
+from augmentation.noise import PixelRandom, Pixels, as_pixels
+from augmentation.recipe import AugmentParams
+
+GEOMETRY = ("flip", "rotate", "shift", "scale", "shear", "perspective")
+
+
+@dataclass(frozen=True)
+class Prepared:
+    """A source at about the size of its copies, with what its copies share."""
+
+    pixels: Pixels  # (height, width, 3)
+    shape: tuple[int, int]  # of the source itself
+    grey_mean: float
+
+
+class Copier:
+    """Makes copies of sources by one recipe; `size` (height, width) overrules the recipe's."""
+
+    def __init__(self, params: AugmentParams, *, size: tuple[int, int] | None = None) -> None:
+        self.params = params
+        self.size = size or params.height_width
+        self.random = PixelRandom()
+        moving = {name: getattr(params.operations, name) for name in GEOMETRY}
+        self.partner_params = params.model_copy(update={"operations": type(params.operations)(**moving), "extra": []})
+
+    def draw(
+        self,
+        source_ids: Sequence[str],
+        copies: Sequence[int] | npt.NDArray[Any],
+        *,
+        view: str = "train",
+        strength: Floats | None = None,
+    ) -> Draws:
+        """What happens to copy `copies[i]` of `source_ids[i]`, for all i at once."""
+        return draw(self.params, copy_keys(self.params.seed, view, source_ids, copies), view=view, strength=strength)
+
+    def prepare(self, pixels: Pixels) -> Prepared:
+        """Shrink a source once for all its copies."""
+        small = geometry.prepare_source(pixels, self.size, self.params.fit)
+        grey = float(np.dot(cv2.mean(small)[:3], operations.GREY))
+        return Prepared(small, (pixels.shape[0], pixels.shape[1]), grey)
+
+    def render(
+        self, pixels: Pixels, source_id: str, copy: int, partner_pixels: Pixels | None = None, *, view: str = "train"
+    ) -> Pixels:
+        """One copy from scratch.  # uint8 (height, width, 3)"""
+        partner = None if partner_pixels is None else self.prepare(partner_pixels)
+        return self.render_drawn(self.prepare(pixels), self.draw([source_id], [copy], view=view), 0, partner=partner)
+
+    def render_drawn(self, source: Prepared, draws: Draws, i: int, *, partner: Prepared | None = None) -> Pixels:
+        """The i-th of the drawn copies, artefacts of JPEG included.  # uint8 (height, width, 3)"""
+        row = draws.row(i)
+        pixels = self.pixels(source, row, draws.keys[i : i + 1], partner)
+        quality = row.get("jpeg_quality", 100.0)
+        return pixels if quality >= 100 else operations.jpeg_artefacts(pixels, quality)
+
+    def encode_drawn(self, source: Prepared, draws: Draws, i: int, *, partner: Prepared | None = None) -> Pixels:
+        """The same copy as bytes in the recipe's encoding; as JPEG it is compressed once, with the drawn quality."""
+        if self.params.encoding != "jpeg":
+            return operations.encode(self.render_drawn(source, draws, i, partner=partner), self.params.encoding, 0)
+        row = draws.row(i)
+        pixels = self.pixels(source, row, draws.keys[i : i + 1], partner)
+        quality = row.get("jpeg_quality", 100.0)
+        return operations.encode(pixels, "jpeg", self.params.jpeg_quality if quality >= 100 else round(quality))
+
+    def pixels(
+        self, source: Prepared, row: dict[str, float], key: npt.NDArray[np.uint64], partner: Prepared | None
+    ) -> Pixels:
+        """A copy before its compression."""
+        random = self.random.restart(np.concatenate([words(key, f"pixels_{i}") for i in range(3)]))
+        target = self.size or source.shape
+        pixels = self.placed(self.on_paper(source.pixels, row, random), source.shape, row, target)
+        if partner is not None:
+            other = draw(self.partner_params, words(key, "partner"), view="testlike").row(0)
+            pixels = mix(pixels, self.placed(partner.pixels, partner.shape, other, target), row, random)
+        return operations.apply(pixels, row, random, grey_mean=source.grey_mean)
+
+    def on_paper(self, pixels: Pixels, row: dict[str, float], random: PixelRandom) -> Pixels:
+        """What belongs to the sheet and moves with it."""
+        if strength := row.get("paper_strength"):
+            pixels = documents.paper(pixels, strength, random)
+        if count := round(row.get("crease_count", 0.0)):
+            pixels = documents.crease(pixels, count, row["crease_strength"], random)
+        return pixels
+
+    def placed(self, pixels: Pixels, shape: tuple[int, int], row: dict[str, float], target: tuple[int, int]) -> Pixels:
+        """The copy's geometry, in one warp."""
+        prepared = (pixels.shape[0], pixels.shape[1])
+        matrix = geometry.copy_matrix(shape, prepared, target, fit=self.params.fit, row=row)
+        return geometry.warp(pixels, matrix, target, self.params.border)
+
+
+def mix(pixels: Pixels, partner: Pixels, row: dict[str, float], random: PixelRandom) -> Pixels:
+    """Blend the two by the drawn share (mixup), or paste a rectangle of the partner (cutmix)."""
+    if (share := row.get("mixup", 1.0)) < 1:
+        return as_pixels(cv2.addWeighted(pixels, share, partner, 1 - share, 0))
+    share = row.get("cutmix", 1.0)
+    height, width = pixels.shape[:2]
+    tall, wide = (round(side * (1 - share) ** 0.5) for side in (height, width))
+    top, left = int(random.uniform(0, height - tall + 1)), int(random.uniform(0, width - wide + 1))
+    result = pixels.copy()
+    result[top : top + tall, left : left + wide] = partner[top : top + tall, left : left + wide]
+    return result

@@ -1,0 +1,111 @@
+"""All of the geometry of a copy as one 3 x 3 matrix, and one warp at the size of the copy.
+
+Coordinates are pixels with their centres at whole numbers; a matrix takes the prepared source's points to the copy's.
+"""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+import cv2
+import numpy as np
+import numpy.typing as npt
+
+from augmentation.recipe import Border
+
+Pixels = npt.NDArray[np.uint8]
+Floats = npt.NDArray[np.float64]
+Row = dict[str, float]
+BORDERS = {"constant": cv2.BORDER_CONSTANT, "replicate": cv2.BORDER_REPLICATE, "reflect": cv2.BORDER_REFLECT_101}
+CORNERS = np.array([[-0.5, -0.5], [0.5, -0.5], [0.5, 0.5], [-0.5, 0.5]])
+
+
+def prepare_source(pixels: Pixels, size: tuple[int, int] | None, fit: str) -> Pixels:
+    """Shrink a source to about the size of its copies, once for all of them; never enlarge.  # (height, width, 3)
+
+    Averages areas, as a warp alone would alias.
+    """
+    if size is None:
+        return pixels
+    vertical, horizontal = size[0] / pixels.shape[0], size[1] / pixels.shape[1]
+    if fit == "pad":
+        vertical = horizontal = min(vertical, horizontal)
+    height = max(1, round(pixels.shape[0] * min(vertical, 1)))
+    width = max(1, round(pixels.shape[1] * min(horizontal, 1)))
+    if (height, width) == pixels.shape[:2]:
+        return pixels
+    return np.asarray(cv2.resize(pixels, (width, height), interpolation=cv2.INTER_AREA), dtype=np.uint8)
+
+
+def copy_matrix(
+    source: tuple[int, int], prepared: tuple[int, int], target: tuple[int, int], *, fit: str, row: Row
+) -> Floats:
+    """From points of the prepared source to points of the copy; sizes are (height, width).  # (3, 3)
+
+    Angles are those of the source's own shape: a stretched copy is turned first and stretched afterwards.
+    """
+    height, width = source
+    vertical, horizontal = target[0] / height, target[1] / width
+    if fit == "pad":
+        vertical = horizontal = min(vertical, horizontal)
+    back = np.diag([width / prepared[1], height / prepared[0], 1.0]) @ moved(
+        -(prepared[1] - 1) / 2, -(prepared[0] - 1) / 2
+    )
+    forth = moved((target[1] - 1) / 2, (target[0] - 1) / 2) @ np.diag([horizontal, vertical, 1.0])
+    matrix: Floats = forth @ drawn_matrix(row, height, width) @ back
+    return matrix
+
+
+def drawn_matrix(row: Row, height: int, width: int) -> Floats:
+    """What was drawn, about the centre of a source of this size.  # (3, 3)"""
+    matrix = np.eye(3)
+    if row.get("flip_transpose"):  # the other axis is stretched to this one's length, so the picture stays whole
+        matrix = np.array([[0, width / height, 0], [height / width, 0, 0], [0, 0, 1.0]]) @ matrix
+    if row.get("flip_horizontal"):
+        matrix = np.diag([-1.0, 1, 1]) @ matrix
+    if row.get("flip_vertical"):
+        matrix = np.diag([1.0, -1, 1]) @ matrix
+    if shear_x := row.get("shear_degrees_x"):
+        matrix = np.array([[1, math.tan(math.radians(shear_x)), 0], [0, 1, 0], [0, 0, 1]]) @ matrix
+    if shear_y := row.get("shear_degrees_y"):
+        matrix = np.array([[1, 0, 0], [math.tan(math.radians(shear_y)), 1, 0], [0, 0, 1]]) @ matrix
+    angle, factor = math.radians(row.get("rotate_degrees", 0.0)), row.get("scale_factor", 1.0)
+    if angle or factor != 1:
+        cosine, sine = factor * math.cos(angle), factor * math.sin(angle)
+        matrix = np.array([[cosine, sine, 0], [-sine, cosine, 0], [0, 0, 1]]) @ matrix
+    if "perspective_fraction_a" in row:
+        matrix = perspective(row, height, width) @ matrix
+    return moved(row.get("shift_fraction_x", 0.0) * width, row.get("shift_fraction_y", 0.0) * height) @ matrix
+
+
+def perspective(row: Row, height: int, width: int) -> Floats:
+    """The map that moves the four corners by the drawn fractions.  # (3, 3)"""
+    moves = np.array([row[f"perspective_fraction_{part}"] for part in "abcdefgh"]).reshape(4, 2)
+    side = np.array([width, height])
+    corners = (CORNERS * side).astype(np.float32)
+    moved_corners = ((CORNERS + moves) * side).astype(np.float32)
+    return np.asarray(cv2.getPerspectiveTransform(corners, moved_corners), dtype=np.float64)
+
+
+def moved(x: float, y: float) -> Floats:
+    """A shift.  # (3, 3)"""
+    return np.array([[1, 0, x], [0, 1, y], [0, 0, 1.0]])
+
+
+def warp(pixels: Pixels, matrix: Floats, target: tuple[int, int], border: Border) -> Pixels:
+    """The copy's pixels: one interpolation, bilinear.  # (height, width, 3)
+
+    Always a new array, except where nothing at all moves.
+    """
+    if pixels.shape[:2] == target and np.allclose(matrix, np.eye(3), rtol=0, atol=1e-9):
+        return pixels
+    options: dict[str, Any] = {
+        "flags": cv2.INTER_LINEAR,
+        "borderMode": BORDERS[border.mode],
+        "borderValue": border.colour,
+    }
+    size = (target[1], target[0])
+    if np.abs(matrix[2, :2]).max() < 1e-12:
+        return np.asarray(cv2.warpAffine(pixels, matrix[:2], size, **options), dtype=np.uint8)
+    return np.asarray(cv2.warpPerspective(pixels, matrix, size, **options), dtype=np.uint8)

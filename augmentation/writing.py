@@ -1,0 +1,173 @@
+"""Copies to disk: one task = one shard = a range of sources, each decoded once for all its copies.
+
+A shard's bytes depend on its range alone: not on workers, chunks or machines. It appears whole under its name or not
+at all, so an interrupted run goes on at the next unfinished shard.
+"""
+
+from __future__ import annotations
+
+import itertools
+import math
+import tarfile
+from collections import OrderedDict
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import cv2
+import numpy as np
+import numpy.typing as npt
+import pandas as pd
+
+from augmentation.copies import Copier, Prepared
+from augmentation.drawing import Draws
+from augmentation.plan import Integers, Plan
+from augmentation.recipe import AugmentParams
+from storage.errors import IntegrityError
+from storage.shards import Shards, ShardWriter
+
+SHARD_BYTES = 64 * 2**20
+FEWEST_SHARDS = 16  # so that several workers have something to do
+REMEMBERED = 64  # prepared partners
+SAMPLES = 48  # rendered copies behind the estimate of the disk
+SUFFIXES = {"jpeg": "jpg", "png": "png", "raw": "rgb"}
+Pixels = npt.NDArray[np.uint8]
+Place = tuple[str, str, int, int]  # image_id, shard, offset, size
+
+
+@dataclass(frozen=True)
+class ShardTask:
+    """All that one shard needs: rows `first` .. `last` of the plan, which belong to whole sources."""
+
+    name: str
+    first: int
+    last: int
+    members: list[str]  # names inside the shard, safe on every system, whatever the ids look like
+    source: Integers
+    partner: Integers  # -1 without
+    draws: Draws
+    places: dict[int, Place]  # of each source and partner
+
+
+class Sources:
+    """Decodes source images by their position in the index; remembers the last few, prepared."""
+
+    def __init__(self, folder: Path, places: dict[int, Place], copier: Copier) -> None:
+        self.shards, self.copier, self.places = Shards(folder), copier, places
+        self.known: OrderedDict[int, Prepared] = OrderedDict()
+
+    def prepared(self, position: int) -> Prepared:
+        """One source at about the size of its copies."""
+        if position not in self.known:
+            self.known[position] = self.copier.prepare(self.decoded(position))
+            if len(self.known) > REMEMBERED:
+                self.known.popitem(last=False)
+        return self.known[position]
+
+    def decoded(self, position: int) -> Pixels:
+        """One source's pixels; raises IntegrityError where they vanished or cannot be decoded."""
+        image_id, shard, offset, size = self.places[position]
+        try:
+            data = self.shards.read(shard, offset, size)
+        except IntegrityError as error:
+            raise IntegrityError(f"source {image_id}: {error}") from None
+        pixels = cv2.imdecode(np.frombuffer(data, dtype=np.uint8), cv2.IMREAD_COLOR_RGB)
+        if pixels is None:
+            raise IntegrityError(f"source {image_id}: {shard} at {offset:,} holds no image. Run: dvc repro prepare")
+        return np.asarray(pixels, dtype=np.uint8)
+
+
+def read_places(train: pd.DataFrame) -> list[Place]:
+    """Where the index says each source lies."""
+    return list(train[["image_id", "shard", "offset", "size"]].itertuples(index=False, name=None))
+
+
+def cut_shards(plan: Plan, train: pd.DataFrame, *, encoding: str, bytes_per_copy: float) -> list[ShardTask]:
+    """Whole sources per shard, about SHARD_BYTES each."""
+    if not len(plan.source):
+        return []
+    starts = np.flatnonzero(np.diff(plan.source, prepend=-1))  # first row of each source
+    count = min(len(starts), max(FEWEST_SHARDS, math.ceil(len(plan.source) * bytes_per_copy / SHARD_BYTES)))
+    wanted = np.linspace(0, len(plan.source), count, endpoint=False)
+    edges = np.unique(starts[np.clip(np.searchsorted(starts, wanted), 0, len(starts) - 1)])
+    places = read_places(train)
+    bounds = itertools.pairwise([*edges.tolist(), len(plan.source)])
+    return [
+        shard_task(f"shard-{i:05d}", slice(first, last), plan, places, encoding)
+        for i, (first, last) in enumerate(bounds)
+    ]
+
+
+def shard_task(name: str, rows: slice, plan: Plan, places: list[Place], encoding: str) -> ShardTask:
+    """The part of the plan that one worker gets."""
+    source, partner, table = plan.source[rows], plan.partner[rows], plan.table.iloc[rows]
+    named = zip(source, table["view"], table["copy"], strict=True)
+    members = [f"{position:07d}-{view}-{copy}.{SUFFIXES[encoding]}" for position, view, copy in named]
+    needed = {int(position): places[position] for position in np.union1d(source, partner[partner >= 0])}
+    draws = Draws(plan.draws.keys[rows], {name: values[rows] for name, values in plan.draws.columns.items()})
+    return ShardTask(name, rows.start, rows.stop, members, source, partner, draws, needed)
+
+
+def write_shard(task: ShardTask, *, params: AugmentParams, source_folder: Path, folder: Path) -> str:
+    """Render and store the copies of one task; returns the shard's name."""
+    cv2.setNumThreads(1)
+    sources = Sources(source_folder, task.places, Copier(params))
+    with ShardWriter(folder, task.name) as shard:
+        for row, member in enumerate(task.members):
+            shard.add(member, copy_bytes(task, row, sources).tobytes())
+    return task.name
+
+
+def copy_bytes(task: ShardTask, row: int, sources: Sources) -> Pixels:
+    """The stored form of one copy, as a flat array."""
+    partner = int(task.partner[row])
+    return sources.copier.encode_drawn(
+        sources.prepared(int(task.source[row])),
+        task.draws,
+        row,
+        partner=sources.prepared(partner) if partner >= 0 else None,
+    )
+
+
+def places_in_shard(folder: Path, task: ShardTask) -> list[tuple[int, int]]:
+    """Offset and size of each member of a finished shard; raises IntegrityError where it is not what was planned."""
+    path = folder / f"{task.name}.tar"
+    try:
+        with tarfile.open(path, "r:") as shard:
+            members = [(member.name, member.offset_data, member.size) for member in shard]
+    except (tarfile.TarError, OSError) as error:
+        raise IntegrityError(f"{path} is damaged ({error}). Delete it and run dvc repro again") from None
+    if [name for name, _, _ in members] != task.members:
+        raise IntegrityError(f"{path} does not hold the planned copies. Delete it and run dvc repro again")
+    return [(offset, size) for _, offset, size in members]
+
+
+def mean_bytes(plan: Plan, train: pd.DataFrame, *, params: AugmentParams, source_folder: Path) -> float:
+    """Mean bytes of a copy in a shard, from a few that are rendered."""
+    if not len(plan.source):
+        return 0.0
+    places = read_places(train)
+    sources = Sources(source_folder, dict(enumerate(places)), Copier(params))
+    rows = np.unique(np.linspace(0, len(plan.source) - 1, SAMPLES).astype(int))
+    tasks = [shard_task("", slice(row, row + 1), plan, places, params.encoding) for row in rows.tolist()]
+    sizes = [copy_bytes(task, 0, sources).size for task in tasks]
+    return float(np.mean([512 + -(-size // 512) * 512 for size in sizes]))
+
+
+def copy_sizes(params: AugmentParams, plan: Plan, train: pd.DataFrame) -> tuple[Integers, Integers]:
+    """Width and height of each copy.  # (n_copies,), (n_copies,)"""
+    if params.height_width is not None:
+        height, width = params.height_width
+        return np.full(len(plan.source), width), np.full(len(plan.source), height)
+    return train["width"].to_numpy()[plan.source], train["height"].to_numpy()[plan.source]
+
+
+def run_tasks(
+    function: Callable[[ShardTask], str], tasks: Sequence[ShardTask], *, workers: int, backend: str
+) -> list[str]:
+    """Run the tasks here, or in worker processes of the backend."""
+    if workers == 1 and backend == "loky":
+        return [function(task) for task in tasks]
+    from joblib import Parallel, delayed
+
+    return list(Parallel(n_jobs=workers, backend=backend)(delayed(function)(task) for task in tasks))

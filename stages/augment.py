@@ -1,0 +1,111 @@
+"""Grow the clean training images into noisy copies, and make test-like copies of the held-out ones.
+
+Reads the index, the folds and, with `strength: fitted`, data/noise/fitted.yaml; writes data/augmented/: index.parquet
+(one row per copy, with source, partner, fold and drawn values) and tar shards. Unfinished work lies in
+.podium/augment/, so a killed run goes on at the next unfinished shard and ends in the same bytes.
+
+    python -m stages.augment --index data/index --folds data/folds/folds.parquet --noise data/noise --out data/augmented
+"""
+
+from __future__ import annotations
+
+import os
+import shutil
+from functools import partial
+from pathlib import Path
+from typing import Annotated
+
+import cv2
+import numpy as np
+import pandas as pd
+import typer
+
+from augmentation.fitting import fitted_params
+from augmentation.plan import Plan, plan_copies
+from augmentation.recipe import AugmentParams
+from augmentation.writing import ShardTask, copy_sizes, cut_shards, mean_bytes, places_in_shard, run_tasks, write_shard
+from stages.entry import entry
+from stages.params import section
+from stages.tables import Folds, Index, content_hash, read_folds, read_index, write_augmented
+from storage.atomic import building, sync_folder
+from storage.errors import ResourceError
+
+WORK = Path(".podium/augment")
+VERSION = 1  # raised whenever the same recipe would give other pixels
+
+
+def main(
+    *,
+    index: Annotated[Path, typer.Option(help="The folder of the index.")],
+    folds: Annotated[Path, typer.Option(help="The table of folds.")],
+    noise: Annotated[Path, typer.Option(help="The folder with fitted.yaml, read with strength: fitted.")],
+    out: Annotated[Path, typer.Option(help="The folder of the copies.")],
+    work: Annotated[Path, typer.Option(help="Where unfinished work lies.")] = WORK,
+    params: Annotated[Path, typer.Option(help="The parameters.")] = Path("params.yaml"),
+) -> None:
+    """Grow the clean training images into noisy copies."""
+    recipe = section("augment", AugmentParams, path=params)
+    if recipe.strength == "fitted":
+        recipe = fitted_params(recipe, noise / "fitted.yaml")
+    data = read_index(index)
+    table = augment(recipe, data, read_folds(folds, data), out=out, work=work)
+    views = table["view"].value_counts()
+    print(f"augment: {views.get('train', 0):,} training and {views.get('testlike', 0):,} test-like copies in {out}")
+
+
+def augment(params: AugmentParams, index: Index, folds: Folds, *, out: Path, work: Path) -> pd.DataFrame:
+    """Write all copies to `out`; returns their table."""
+    plan = plan_copies(params, index.train, folds.table["fold"].to_numpy(), index.classes.names)
+    folder = work / work_key(params, index, folds)
+    folder.mkdir(parents=True, exist_ok=True)
+    bytes_per_copy = mean_bytes(plan, index.train, params=params, source_folder=index.folder)
+    tasks = cut_shards(plan, index.train, encoding=params.encoding, bytes_per_copy=bytes_per_copy)
+    remaining = [task for task in tasks if not (folder / f"{task.name}.tar").exists()]
+    require_space(folder, bytes_per_copy * sum(task.last - task.first for task in remaining))
+    job = partial(write_shard, params=params, source_folder=index.folder, folder=folder)
+    run_tasks(job, remaining, workers=params.workers or os.cpu_count() or 1, backend=params.backend)
+    table = place_copies(plan, params, index, folder, tasks)
+    write_augmented(folder / "index.parquet", table, index, folds)
+    publish(folder, out)
+    return table
+
+
+def work_key(params: AugmentParams, index: Index, folds: Folds) -> str:
+    """A name for everything that determines the bytes; workers and backend do not."""
+    recipe = params.model_dump_json(exclude={"workers", "backend"})
+    return content_hash([VERSION, recipe, index.hash, folds.hash, cv2.__version__, np.__version__])
+
+
+def require_space(folder: Path, needed: float) -> None:
+    """Refuse to start where the copies will not fit."""
+    free = shutil.disk_usage(folder).free
+    if needed > free:
+        raise ResourceError(
+            f"{folder}: the copies need about {needed / 2**20:,.0f} MiB, {free / 2**20:,.0f} MiB are free. "
+            "Make room, or lower augment.copies, augment.size or augment.jpeg_quality"
+        )
+
+
+def place_copies(plan: Plan, params: AugmentParams, index: Index, folder: Path, tasks: list[ShardTask]) -> pd.DataFrame:
+    """The plan's table with the place of each copy on disk."""
+    places = [place for task in tasks for place in places_in_shard(folder, task)]
+    shards = [f"{task.name}.tar" for task in tasks for _ in range(task.first, task.last)]
+    width, height = copy_sizes(params, plan, index.train)
+    offsets = np.array(places, dtype=np.int64).reshape(-1, 2)
+    return plan.table.assign(
+        shard=shards, offset=offsets[:, 0], size=offsets[:, 1], width=width, height=height, encoding=params.encoding
+    )
+
+
+def publish(folder: Path, out: Path) -> None:
+    """The finished folder appears as `out`, whole."""
+    out.parent.mkdir(parents=True, exist_ok=True)
+    with building(out) as whole:
+        for path in sorted(folder.iterdir()):
+            shutil.move(path, whole / path.name)  # a rename on the same disk
+        sync_folder(whole)
+    folder.rmdir()
+
+
+if __name__ == "__main__":
+    entry(main)
