@@ -50,6 +50,10 @@ class Pictures:
         image_id, shard, offset, size = self._places[row]
         return decode(self._shards.read(shard, offset, size), name=image_id)
 
+    def image_id(self, row: int) -> str:
+        """The id of one image."""
+        return self._places[row][0]
+
     def encoded(self, row: int) -> bytes:
         """The stored bytes of one image."""
         _, shard, offset, size = self._places[row]
