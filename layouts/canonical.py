@@ -14,6 +14,7 @@ import os
 from collections import Counter
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass, replace
+from functools import partial
 from pathlib import Path
 from typing import Any, Literal
 
@@ -194,7 +195,7 @@ def finished(task: Task, mark: str) -> Outcome | None:
 def fingerprint(task: Task) -> str:
     """A hash of all that determines a shard: settings, rows, and the files' sizes and times (labels do not)."""
     digest = hashlib.sha256(json.dumps([asdict(task.form), task.start]).encode())
-    digest.update(repr((task.listing.load, task.listing.region)).split(" at ")[0].encode())
+    digest.update(f"{named(task.listing.load)} {named(task.listing.region)}".encode())
     stamps: dict[str, tuple[int, int]] = {}
     for row in rows_of(task.rows.drop(columns=["label", "group"], errors="ignore")):
         path = row["path"]
@@ -202,6 +203,13 @@ def fingerprint(task: Task) -> str:
             stamps = {path: _stamp(task.listing.root / path)}
         digest.update(json.dumps([row, stamps[path]], default=str).encode())
     return digest.hexdigest()
+
+
+def named(function: Any) -> str:
+    """A function's name, with the arguments that `partial` gave it."""
+    if isinstance(function, partial):
+        return f"{named(function.func)} {function.keywords}"
+    return function.__qualname__ if function else ""
 
 
 def _stamp(path: Path) -> tuple[int, int]:

@@ -112,10 +112,13 @@ def files_below(root: Path, folder: str = "") -> pd.Series[str]:
     return found
 
 
-def locate(ids: pd.Series[str], root: Path, folder: str, *, table: Path) -> tuple[pd.Series[str], list[str]]:
+def locate(
+    ids: pd.Series[str], root: Path, folder: str, *, table: Path, whole: bool = True
+) -> tuple[pd.Series[str], list[str]]:
     """For each id the path of its file below `root`, and notes; `ids` is indexed by line of `table`.
 
     An id may be the path below `folder`, or that without its extension, or the bare name of a file in any sub-folder.
+    If the table should list the `whole` folder, files that it does not list are noted.
     Raises DataError for paths that leave the root and for ids without a file.
     """
     unsafe = [f"line {line}: {problem}" for line, text in ids.items() if (problem := path_problem(text))]
@@ -141,7 +144,7 @@ def locate(ids: pd.Series[str], root: Path, folder: str, *, table: Path) -> tupl
     prefix = f"{folder}/" if folder else ""
     places = prefix + files.iloc[wanted.get_indexer(pd.Index(ids))]
     places.index = ids.index
-    unlisted = len(files) - ids.nunique()
+    unlisted = len(files) - ids.nunique() if whole else 0
     notes = [f"{table.name}: ids matched {how}"] if how else []
     notes += [f"{unlisted:,} images in {root / folder} are not listed in {table.name}"] if unlisted else []
     return places, notes

@@ -76,17 +76,19 @@ def main(
 def prepare(listing: Listing, out: Path, chosen: PrepareParams, *, work: Path, workers: int = 1) -> dict[str, Any]:
     """Make the index of a listing in `out`; the report that also lies there as report.json."""
     form = canonical.Form(chosen.encoding, chosen.jpeg_quality, chosen.max_side, chosen.max_pixels, chosen.truncated)
-    submission = submission_format(listing)
+    if listing.sample is not None:
+        submission_kind(listing.sample, listing.classes)
     folder = work / hashlib.sha256(str(listing.root.resolve()).encode()).hexdigest()[:16]
     folder.mkdir(parents=True, exist_ok=True)
     outcomes = make_shards(listing, form, folder, workers)
     train = facts(listing.train, folder, [o.name for o in outcomes if "-train-" in o.name])
     test = facts(listing.test, folder, [o.name for o in outcomes if "-test-" in o.name])
-    if len(test) < len(listing.test):
+    if listing.sample is not None and len(test) < len(listing.test):
         raise DataError(f"{len(listing.test) - len(test)} test images were left out, but each needs a prediction")
     position = {value: i for i, value in enumerate(listing.classes)}
     answers = test.get("label")
     train, test = train.assign(label=train["label"].map(position)), test.assign(label=-1, group="")
+    submission = submission_format(listing, test["image_id"].tolist())
     classes = Classes(list(listing.classes.values()), list(listing.classes), submission)
     report = make_report(listing, train, test, outcomes, strict=chosen.strict)
     with building(out) as index:
@@ -145,11 +147,11 @@ def facts(table: pd.DataFrame, folder: Path, names: list[str]) -> pd.DataFrame:
     return pd.concat([rows[["image_id", *rows.columns.intersection(["label", "group"])]], known], axis=1)
 
 
-def submission_format(listing: Listing) -> SubmissionFormat:
-    """The sample's format, or ID,target where there is no sample; raises DataError where its columns do not fit."""
+def submission_format(listing: Listing, test_ids: list[str]) -> SubmissionFormat:
+    """The sample's format, or ID,target of all test images where there is no sample."""
     sample = listing.sample
     if sample is None:
-        return SubmissionFormat(["ID", "target"], "labels", listing.test["image_id"].tolist())
+        return SubmissionFormat(["ID", "target"], "labels", test_ids)
     style = sample.style
     return SubmissionFormat(
         sample.columns, submission_kind(sample, listing.classes), sample.ids,
