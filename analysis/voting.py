@@ -18,7 +18,7 @@ from analysis.disagreement import agreement, vote_counts
 
 Array = np.ndarray[Any, np.dtype[Any]]
 RIDGE = 0.2  # measured by benchmarks/team.py: as good as 0.1 on average, and better in the worst team
-LARGEST = 0.5  # no file outweighs all others together
+LARGEST = 0.998  # of the sum of the other weights: no file outweighs all others together
 NEAR_COPY = 0.35  # of the usual rate of differing: two files that differ less are near copies
 TIE = 1e-9
 
@@ -74,16 +74,15 @@ def agreement_weights(
 
 
 def capped(weights: Array) -> Array:
-    """Weights with sum 1, none larger than LARGEST (but for a single file); equal ones where all are 0."""
+    """Weights with sum 1, the largest below the sum of the others (or equal to the second); equal where all are 0."""
     if weights.sum() <= 0:
         return np.full(len(weights), 1 / len(weights))
-    weights = weights / weights.sum()
-    top = int(weights.argmax())
-    rest = 1 - weights[top]
-    if weights[top] > LARGEST and rest > 0:
-        weights = weights * ((1 - LARGEST) / rest)
-        weights[top] = LARGEST
-    return np.asarray(weights)
+    if len(weights) > 1:
+        weights = weights.copy()
+        top = int(weights.argmax())
+        others = np.delete(weights, top)
+        weights[top] = min(weights[top], max(others.max(), LARGEST * others.sum()))
+    return np.asarray(weights / weights.sum())
 
 
 @dataclass(frozen=True)
