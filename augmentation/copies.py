@@ -17,6 +17,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any
 
 import cv2
@@ -24,6 +25,7 @@ import numpy as np
 import numpy.typing as npt
 
 from augmentation import documents, geometry, operations
+from augmentation.catalogue import Transform, apply_transform, open_catalogue
 from augmentation.drawing import Draws, Floats, copy_keys, draw, words
 from augmentation.noise import PixelRandom, Pixels, as_pixels
 from augmentation.recipe import AugmentParams
@@ -100,7 +102,20 @@ class Copier:
         if partner is not None:
             other = draw(self.partner_params, words(key, "partner"), view="testlike").row(0)
             pixels = mix(pixels, self.placed(partner.pixels, partner.shape, other, target), row, random)
-        return operations.apply(pixels, row, random, grey_mean=source.grey_mean)
+        pixels = operations.apply(pixels, row, random, grey_mean=source.grey_mean)
+        return self.foreign(pixels, row, key)
+
+    def foreign(self, pixels: Pixels, row: dict[str, float], key: npt.NDArray[np.uint64]) -> Pixels:
+        """The transforms of albumentations that were drawn."""
+        for i, transform in enumerate(self.transforms):
+            if row[f"extra_{i}"]:
+                pixels = apply_transform(pixels, transform, int(words(key, f"extra_{i}_state")[0]))
+        return pixels
+
+    @cached_property
+    def transforms(self) -> list[Transform]:
+        """The opened catalogue; raises ParamsError. Its import takes seconds, so only recipes with extras pay."""
+        return open_catalogue(self.params.extra)
 
     def on_paper(self, pixels: Pixels, row: dict[str, float], random: PixelRandom) -> Pixels:
         """What belongs to the sheet and moves with it."""

@@ -1,0 +1,110 @@
+"""The one door to albumentations 2.0.8: any of its transforms by name, strictly, and seeded per image.
+
+    extra:
+      - {name: GridDistortion, probability: 0.3, arguments: {distort_limit: [-0.2, 0.2]}}
+
+Strictly, because misspelt arguments otherwise only warn and fall back to the defaults; seeded per image from one
+generator, because a seed given to a Compose restarts every transform at the same point.
+"""
+
+from __future__ import annotations
+
+import difflib
+import os
+import random
+import warnings
+from collections.abc import Sequence
+from typing import Any, Protocol
+
+import numpy as np
+import numpy.typing as npt
+
+from augmentation.recipe import Extra
+from storage.errors import ParamsError, problems
+
+Pixels = npt.NDArray[np.uint8]
+
+
+class Transform(Protocol):
+    """What we use of a transform of albumentations."""
+
+    def set_random_state(self, random_generator: np.random.Generator, py_random: random.Random) -> None:
+        """Take both generators, without copying them."""
+
+    def __call__(self, *, image: Pixels) -> dict[str, Any]:
+        """The transformed image under the key "image"."""
+
+
+def open_catalogue(extras: Sequence[Extra]) -> list[Transform]:
+    """The transforms, each applied whenever it is called.
+
+    Raises ParamsError naming every unknown transform, misspelt argument and value out of range.
+    """
+    if not extras:
+        return []
+    os.environ.setdefault("NO_ALBUMENTATIONS_UPDATE", "1")  # its import would ask the network for news
+    transforms, refused = [], []
+    for i, extra in enumerate(extras):
+        try:
+            transforms.append(build(extra))
+        except ParamsError as error:
+            refused.append(f"augment.extra[{i}] {extra.name}: {error}")
+    if refused:
+        raise ParamsError(problems("transforms that cannot be used", refused))
+    return transforms
+
+
+def build(extra: Extra) -> Transform:
+    """One transform; raises ParamsError."""
+    import albumentations
+
+    kind = getattr(albumentations, extra.name, None)
+    if not (isinstance(kind, type) and issubclass(kind, albumentations.BasicTransform)):
+        close = difflib.get_close_matches(extra.name, names(), n=1, cutoff=0.5)
+        raise ParamsError(f"no transform of albumentations {albumentations.__version__}{hint(close)}")
+    if wrong := [name for name in ("p", "strict") if name in extra.arguments]:
+        raise ParamsError(f"{wrong[0]} is not an argument here; give probability beside the name")
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("error", UserWarning)
+            transform: Transform = kind(**extra.arguments, p=1.0, strict=True)
+            probe = transform(image=np.full((64, 64, 3), 128, dtype=np.uint8))["image"]
+    except Exception as error:  # whatever a foreign constructor or transform finds wrong with its arguments
+        raise ParamsError(first_sentence(error)) from None
+    if not isinstance(probe, np.ndarray) or probe.dtype != np.uint8 or probe.shape != (64, 64, 3):
+        raise ParamsError("it changes the size or the type of an image; use it in the model's own preprocessing")
+    return transform
+
+
+def names() -> list[str]:
+    """All transforms of the catalogue."""
+    import albumentations
+
+    kinds = {name: getattr(albumentations, name) for name in dir(albumentations)}
+    return [n for n, k in kinds.items() if isinstance(k, type) and issubclass(k, albumentations.BasicTransform)]
+
+
+def hint(close: list[str]) -> str:
+    """The nearest name, if any."""
+    return f"; did you mean {close[0]}?" if close else ""
+
+
+def first_sentence(error: Exception) -> str:
+    """The gist of a message that may run over many lines."""
+    lines = [line.strip() for line in str(error).splitlines() if line.strip() and "further information" not in line]
+    return "; ".join(lines[:3]) or type(error).__name__
+
+
+def apply_transform(pixels: Pixels, transform: Transform, word: int) -> Pixels:
+    """The transform with a random state of this image's own: 64 bits, shared by both generators it draws from.
+
+    Raises ParamsError where it fails or changes the size.
+    """
+    transform.set_random_state(np.random.Generator(np.random.PCG64(word)), random.Random(word))
+    try:
+        result = transform(image=np.ascontiguousarray(pixels))["image"]
+    except Exception as error:
+        raise ParamsError(f"augment.extra {type(transform).__name__}: {first_sentence(error)}") from error
+    if result.shape != pixels.shape or result.dtype != np.uint8:
+        raise ParamsError(f"augment.extra {type(transform).__name__} changes the size or the type of images")
+    return np.asarray(result, dtype=np.uint8)
