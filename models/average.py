@@ -3,18 +3,20 @@
 from __future__ import annotations
 
 import copy
+from typing import Generic, TypeVar
 
 import torch
 from torch import nn
 
+AnyNetwork = TypeVar("AnyNetwork", bound=nn.Module)
 State = dict[str, torch.Tensor]
 
 
-class Average:
+class Average(Generic[AnyNetwork]):
     """An exponential moving average of a network; early on it forgets faster: decay = min(d, (1 + n) / (10 + n))."""
 
-    def __init__(self, network: nn.Module, decay: float) -> None:
-        self.network = copy.deepcopy(network).eval()
+    def __init__(self, network: AnyNetwork, decay: float) -> None:
+        self.network: AnyNetwork = copy.deepcopy(network).eval()
         self.network.requires_grad_(False)
         self.decay = decay
         ours, theirs = self.network.state_dict().values(), network.state_dict(keep_vars=True).values()

@@ -135,9 +135,10 @@ def count_features(module: nn.Module, size: int, name: str) -> int:
 def group(module: nn.Module) -> list[list[str]]:
     """Names of the parameters in blocks from the input on: timm's own grouping, or the top-level children."""
     if hasattr(module, "group_matcher"):
-        from timm.models import group_with_matcher
+        from timm.models._manipulate import group_with_matcher
 
-        grouped = group_with_matcher(module.named_parameters(), module.group_matcher(coarse=True))
+        matcher = cast(Any, module).group_matcher(coarse=True)
+        grouped = group_with_matcher(module.named_parameters(), matcher)
         return [list(grouped[key]) for key in sorted(grouped)]
     root = "blocks." if isinstance(module, SimpleCNN) else ""
     blocks: dict[str, list[str]] = {}

@@ -44,7 +44,8 @@ class Rows:
         """Rows per class, mixed ones shared out.  # (n_classes,)"""
         share = np.where(self.partner_label >= 0, self.share, 1.0)
         partner = np.maximum(self.partner_label, 0)
-        return np.bincount(self.label, share, n_classes) + np.bincount(partner, 1.0 - share, n_classes)
+        counts = np.bincount(self.label, share, n_classes) + np.bincount(partner, 1.0 - share, n_classes)
+        return counts.astype(np.float64)
 
 
 @dataclass(frozen=True)

@@ -97,12 +97,15 @@ def fit(
             progress.step, progress.loss_sum = step + 1, progress.loss_sum + value
             report.step(images=feed.together, loss=value)
             if progress.step % feed.steps_per_epoch == 0:
-                end_of_epoch(progress, network, average, params, feed, validate, optimizer, report)
+                end_of_epoch(
+                    progress, network, average=average, params=params, feed=feed, validate=validate,
+                    optimizer=optimizer, report=report,
+                )  # fmt: skip
             if budget.spent(feed.together):
                 progress.stopped = progress.stopped or f"time budget, after step {progress.step:,} of {total:,}"
             due = time.monotonic() - saved > 60 * params.checkpoint_minutes
             if due or signals.caught or progress.stopped or progress.step % feed.steps_per_epoch == 0:
-                save(fabric, checkpoints, progress, network, average, optimizer)
+                save(fabric, checkpoints, progress, network=network, average=average, optimizer=optimizer)
                 saved = time.monotonic()
             if signals.caught and progress.step < total:
                 report.say(
@@ -129,7 +132,8 @@ def scores_of(history: list[dict[str, Any]], params: ModelParams) -> list[float]
 def end_of_epoch(
     progress: Progress,
     network: Network,
-    average: Average | None,
+    *,
+    average: Average[Network] | None,
     params: ModelParams,
     feed: Feed,
     validate: Validate,
@@ -176,8 +180,9 @@ def save(
     fabric: Fabric,
     checkpoints: Checkpoints,
     progress: Progress,
-    network: nn.Module,
-    average: Average | None,
+    *,
+    network: Network,
+    average: Average[Network] | None,
     optimizer: torch.optim.Optimizer,
 ) -> None:
     """Write a checkpoint, once for all processes."""
@@ -194,7 +199,7 @@ def save(
 
 
 def restore(
-    checkpoints: Checkpoints, network: nn.Module, average: Average | None, optimizer: torch.optim.Optimizer
+    checkpoints: Checkpoints, network: Network, average: Average[Network] | None, optimizer: torch.optim.Optimizer
 ) -> Progress:
     """Load the newest good checkpoint into all parts; a fresh Progress where there is none."""
     state = checkpoints.load()

@@ -11,7 +11,7 @@ from collections.abc import Callable
 from contextlib import nullcontext
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 import numpy.typing as npt
@@ -39,6 +39,8 @@ from storage.shards import Shards
 WITHOUT_EFFECT = {  # parameters that leave the trained weights alone
     "predict_batch", "tta", "tta_keep", "figures", "worst", "checkpoint_minutes", "cache_gb", "workers", "time_budget",
 }  # fmt: skip
+Views = dict[str, LogProbabilities]
+One = tuple[Network, list[dict[str, Any]], Views, Views, str]
 PACKAGES = ("torch", "torchvision", "timm", "lightning", "numpy", "opencv-python-headless")
 
 
@@ -95,7 +97,7 @@ def train_member(
         devices=params.devices,
         num_nodes=params.nodes,
         strategy="ddp" if params.devices * params.nodes > 1 else "auto",
-        precision=FORMATS[precision].fabric,
+        precision=cast(Any, FORMATS[precision].fabric),
     )
     fabric.launch()
     trained: list[
@@ -152,11 +154,11 @@ def train_one(
     online: Online | None,
     started: float,
     title: str,
-) -> tuple[Network, list[dict[str, Any]], dict[str, LogProbabilities], dict[str, LogProbabilities], str]:
+) -> One:
     """One network: fit, then predict; returns it with its history, both predictions by view, and why it stopped."""
-    n_classes, decoded = len(material.class_names), getattr(pictures, "decoded", pictures)
+    n_classes = len(material.class_names)
     chosen = apply_format(network, precision)
-    normalise = Normalise(decoded.preprocessing, channels_last=chosen.channels_last, device=fabric.device)
+    normalise = Normalise(pictures.preprocessing, channels_last=chosen.channels_last, device=fabric.device)
     feed = Feed(
         pictures, material.train, n_classes=n_classes, batch=params.batch, seed=seed, accumulate=params.accumulate,
         sampler=params.sampler, epoch_images=params.epoch_images, workers=params.workers, online=online,

@@ -79,10 +79,10 @@ def weight_groups(network: Network, *, weight_decay: float, layer_decay: float) 
 
 def build_optimizer(network: Network, params: OptimiserParams, *, layer_decay: float) -> torch.optim.Optimizer:
     """The optimiser that the parameters name; raises ParamsError for a name that timm does not know."""
-    from timm.optim import create_optimizer_v2, list_optimizers
+    from timm.optim._optim_factory import create_optimizer_v2, list_optimizers
 
     groups = weight_groups(network, weight_decay=params.weight_decay, layer_decay=layer_decay)
-    known = list_optimizers()
+    known = [str(name) for name in list_optimizers()]
     if params.optimizer not in known:
         raise ParamsError(f"optimizer {params.optimizer!r} is not known; known: {', '.join(known)}")
     optimizer: torch.optim.Optimizer = create_optimizer_v2(

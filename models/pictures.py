@@ -30,7 +30,9 @@ COLUMNS = ["name", "store", "shard", "offset", "size", "width", "height", "encod
 
 
 class Pictures(Protocol):
-    """A numbered set of images."""
+    """A numbered set of images at one size."""
+
+    preprocessing: Preprocessing
 
     def read(self, numbers: npt.NDArray[np.int64]) -> Pixels:
         """The images of these numbers, RGB.  # (len(numbers), size, size, 3)"""
@@ -73,6 +75,7 @@ class Cached:
 
     def __init__(self, path: Path, decoded: Decoded) -> None:
         self.decoded = decoded
+        self.preprocessing = decoded.preprocessing
         self.size = decoded.preprocessing.size
         self.file = open(path, "rb")  # noqa: SIM115 - stays open as long as the object
 
@@ -83,7 +86,7 @@ class Cached:
         """The images of these numbers.  # (len(numbers), size, size, 3)"""
         pixels = np.empty((len(numbers), self.size, self.size, 3), np.uint8)
         descriptor, stride = self.file.fileno(), self.size * self.size * 3
-        flat = memoryview(pixels).cast("B")
+        flat = pixels.data.cast("B")
         for row, number in enumerate(numbers.tolist()):
             os.preadv(descriptor, [flat[row * stride : (row + 1) * stride]], number * stride)
         return pixels
@@ -130,7 +133,7 @@ def build(path: Path, decoded: Decoded, *, workers: int) -> None:
         with replacing(path) as file, ThreadPoolExecutor(workers) as pool:
             for first in range(0, len(chunks), 4 * workers):  # bounded: map() alone would hold all images
                 for pixels in pool.map(decoded.read, chunks[first : first + 4 * workers]):
-                    file.write(memoryview(pixels).cast("B"))
+                    file.write(pixels.data)
     except OSError as error:
         size = len(decoded) * decoded.preprocessing.size**2 * 3
         raise ResourceError(

@@ -44,7 +44,7 @@ def apply_format(network: nn.Module, name: str) -> Format:
     """Lay the network's weights out for a format, in place; returns the format."""
     chosen = FORMATS[name]
     layout = torch.channels_last if chosen.channels_last else torch.contiguous_format
-    network.to(memory_format=layout)  # type: ignore[call-overload]
+    network.to(memory_format=layout)
     for module in network.modules():
         if is_depthwise(module):
             module.__dict__.pop("forward", None)

@@ -24,7 +24,8 @@ Numbers = npt.NDArray[np.int64]
 class Autocast(Protocol):
     """Whatever opens the autocast region of a precision: Fabric, or precision.region."""
 
-    def __call__(self) -> AbstractContextManager[Any]: ...
+    def __call__(self) -> AbstractContextManager[Any]:
+        """A fresh region."""
 
 
 def read_ahead(pictures: Pictures, numbers: Numbers, *, batch: int, workers: int) -> Iterator[Pixels]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from itertools import pairwise
 
 import torch
 from torch import nn
@@ -29,8 +30,7 @@ class SimpleCNN(nn.Module):
         super().__init__()
         sizes = [3, *widths]
         self.blocks = nn.ModuleList(
-            Block(inputs, outputs, dropout=dropout, depth=depth)
-            for inputs, outputs in zip(sizes[:-1], sizes[1:], strict=True)
+            Block(inputs, outputs, dropout=dropout, depth=depth) for inputs, outputs in pairwise(sizes)
         )
 
     def forward(self, images: torch.Tensor) -> torch.Tensor:

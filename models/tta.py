@@ -36,7 +36,8 @@ def mean_of_views(views: dict[str, Matrix], names: Sequence[str]) -> Matrix:
     if len(names) == 1:
         return views[names[0]]
     mean = np.mean([np.exp(views[name].astype(np.float64)) for name in names], axis=0)
-    return np.log(np.maximum(mean, 1e-38)).astype(np.float32)
+    logs: Matrix = np.log(np.maximum(mean, 1e-38)).astype(np.float32)
+    return logs
 
 
 def choose_views(views: dict[str, Matrix], labels: npt.NDArray[np.int64], *, keep: str) -> list[str]:

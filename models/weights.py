@@ -8,7 +8,6 @@ from __future__ import annotations
 import json
 import pickle
 import zipfile
-from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -203,11 +202,3 @@ def strip_prefix(state: State) -> State:
         if state and all(name.startswith(prefix) for name in state):
             return {name.removeprefix(prefix): value for name, value in state.items()}
     return state
-
-
-def describe_heads(state: State) -> str:
-    """The likely number of classes of a foreign file, for messages."""
-    widths = Counter(
-        value.shape[0] for name, value in state.items() if name.endswith(("fc.weight", "classifier.weight"))
-    )
-    return f"{widths.most_common(1)[0][0]} outputs" if widths else "no head"
