@@ -4,9 +4,9 @@ Reads log-probabilities (n_members, n_rows, n_classes), in memory or memory-mapp
 
 Why it is fast, each step exact:
 - counts per class instead of one call of a metric per candidate;
-- reduction: a class that loses to the mean's winner in every member can never win its row, for any weights. Rows with
-  one class left are constants; the others keep a few classes;
-- margin skip: a row is looked at again only in the round in which some candidate could close the gap to its winner;
+- reduction: a class that loses to the mean's winner in every member can never win its row, for any weights. Most rows
+  have one class left and are constants; the others keep a few (row, class) pairs;
+- margin skip: a pair is looked at again only in the round in which some candidate could close its gap to the winner;
 - sparse updates: only rows that a candidate would change touch that candidate's counts.
 """
 
@@ -24,9 +24,9 @@ from analysis.pools import slabs
 
 Array = NDArray[Any]
 Candidates = Generator[Array, int, None]  # yields the regret of each candidate, is sent the pick
-WIDTHS = (2, 3, 4, 5, 6, 8, 12, 16, 24, 32, 48, 64, 96, 128, 256, 1024)  # classes kept by a row, rounded up
-SLACK = 1e-6  # float32 differences closer than this are decided in float64
+SLACK = 1e-4  # float32 gaps of up to a few hundred picks closer than this are decided in float64
 NEVER = 1 << 30
+AT_ONCE = 1 << 19  # cells of pairs compared at one time
 
 
 @dataclass(frozen=True)
@@ -40,71 +40,113 @@ class Selection:
 
 @dataclass
 class Tally:
-    """Counts that a label metric depends on; of the current blend, or one row per candidate."""
+    """Counts that a label metric depends on, one row per candidate."""
 
-    hits: Array  # (..., n_classes)
-    predicted: Array  # (..., n_classes)
-    cost: Array  # (...) summed quadratic cost, for QWK
+    hits: Array  # (n_members, n_classes)
+    predicted: Array  # (n_members, n_classes)
+    cost: Array  # (n_members,) summed quadratic cost, for QWK
+
+    @classmethod
+    def zeros(cls, n_members: int, n_classes: int) -> Tally:
+        """No predictions yet."""
+        return cls(np.zeros((n_members, n_classes)), np.zeros((n_members, n_classes)), np.zeros(n_members))
+
+    def add(self, members: Array, truth: Array, predicted: Array, *, sign: int = 1) -> None:
+        """Add predictions to the members' counts, or take them away."""
+        shape, size = self.hits.shape, self.hits.size
+        cells = members * shape[1] + predicted
+        self.predicted += sign * np.bincount(cells, minlength=size).reshape(shape)
+        self.hits += sign * np.bincount(cells[truth == predicted], minlength=size).reshape(shape)
+        self.cost += sign * np.bincount(members, weights=(truth - predicted) ** 2, minlength=shape[0])
+
+    def add_same(self, truth: Array, predicted: Array) -> None:
+        """Add predictions that all members share."""
+        n_classes = self.hits.shape[1]
+        self.predicted += np.bincount(predicted, minlength=n_classes)
+        self.hits += np.bincount(predicted[truth == predicted], minlength=n_classes)
+        self.cost += float(((truth - predicted) ** 2).sum())
+
+    def everywhere(self, picked: int) -> Tally:
+        """The counts of one candidate, which became the blend, as the start of every candidate."""
+        n_members = len(self.cost)
+        return Tally(
+            np.tile(self.hits[picked], (n_members, 1)),
+            np.tile(self.predicted[picked], (n_members, 1)),
+            np.full(n_members, self.cost[picked]),
+        )
 
     def scores(self, metric: str, actual: Array) -> Array:
-        """The metric of each row of counts, given the true counts (n_classes,)."""
+        """The metric of each candidate, given the true counts (n_classes,)."""
         if metric != "qwk":
             return from_marginals(metric, self.hits, predicted=self.predicted, actual=actual)
         expected = self.predicted @ (quadratic_cost(len(actual)) @ actual) / actual.sum()
         return np.asarray(1.0 - self.cost / np.where(expected > 0, expected, 1.0))
 
 
-@dataclass
-class Block:
-    """Undecided rows that keep the same number of classes."""
+class Pairs:
+    """The (row, class) pairs that some weights could make win, and the current winner of each undecided row."""
 
-    probabilities: Array  # (n_kept, n_members, n_rows) float32
-    classes: Array  # (n_kept, n_rows) ascending
-    truth: Array  # (n_rows,)
+    def __init__(self, probabilities: Array, rows: Array, classes: Array, truth: Array) -> None:
+        self.probabilities = probabilities  # (n_pairs, n_members) float32
+        self.rows = rows  # (n_pairs,) ascending
+        self.classes = classes  # (n_pairs,) ascending within a row
+        self.truth = truth  # (n_rows,)
+        self.starts = np.searchsorted(rows, np.arange(len(truth)))
+        self.top = self.starts.copy()  # (n_rows,) the pair that wins
+        self.wake = np.ones(len(rows), dtype=np.int64)  # (n_pairs,) the round in which to look again
+        self.picks = np.zeros(probabilities.shape[1])
 
-    def __post_init__(self) -> None:
-        n_kept, _, n_rows = self.probabilities.shape
-        self.sums = np.zeros((n_kept, n_rows))
-        self.top = np.zeros(n_rows, dtype=np.intp)
-        self.wake = np.zeros(n_rows, dtype=np.int64)
+    def start(self, member: int) -> None:
+        """The first pick decides every row."""
+        self.picks[member] += 1
+        if not len(self.rows):
+            return
+        own = self.probabilities[:, member]
+        largest = np.maximum.reduceat(own, self.starts)
+        winners = np.flatnonzero(own == largest[self.rows])
+        _, first = np.unique(self.rows[winners], return_index=True)
+        self.top = winners[first]
+        self.wake[self.top] = NEVER
 
-    def first_labels(self) -> Array:
-        """The class that each member alone gives each row, (n_members, n_rows)."""
-        best = self.probabilities[0].copy()
-        labels = np.broadcast_to(self.classes[0], best.shape).copy()
-        for position in range(1, len(self.classes)):
-            larger = self.probabilities[position] > best
-            np.copyto(best, self.probabilities[position], where=larger)
-            np.copyto(labels, self.classes[position], where=larger)
-        return labels
+    def changes(self, round_number: int) -> tuple[Array, Array]:
+        """(members, pairs): every candidate that would give a row to another pair than its present winner."""
+        awake = np.flatnonzero(self.wake <= round_number)
+        step = max(1, AT_ONCE // self.probabilities.shape[1])
+        found = [self._compare(awake[at : at + step], round_number) for at in range(0, len(awake), step)]
+        members = np.concatenate([part[0] for part in found] or [np.zeros(0, dtype=np.int64)])
+        pairs = np.concatenate([part[1] for part in found] or [np.zeros(0, dtype=np.int64)])
+        leads = np.concatenate([part[2] for part in found] or [np.zeros(0)])
+        keys = self.rows[pairs] * len(self.picks) + members
+        order = np.lexsort((self.classes[pairs], -leads, keys))  # several rivals: the largest, then the first class
+        first = np.ones(len(order), dtype=bool)
+        first[1:] = np.diff(keys[order]) > 0
+        return members[order[first]], pairs[order[first]]
 
-    def changes(self, round_number: int) -> tuple[Array, Array, Array]:
-        """(members, rows, positions): every candidate that would change the winner of a row, and to which class."""
-        rows = np.flatnonzero(self.wake <= round_number)
-        awake = self.probabilities if len(rows) == len(self.wake) else self.probabilities.take(rows, axis=2)
-        top, here = self.top[rows], np.arange(len(rows))
-        sums = self.sums[:, rows]
-        gaps = sums[top, here] - sums  # (n_kept, n_awake)
-        gaps[top, here] = np.inf
-        own = awake.transpose(0, 2, 1)[top, here].T if len(rows) else awake[0]  # (n_members, n_awake)
-        limit = (gaps - SLACK).astype(np.float32)
-        possible = np.zeros(own.shape, dtype=bool)
-        rounds = np.full(len(rows), float(NEVER))
-        for position in range(len(awake)):
-            lead = awake[position] - own
-            possible |= lead > limit[position]
-            largest = lead.max(axis=0, initial=0.0) + SLACK
-            np.minimum(rounds, gaps[position] / largest, out=rounds)
-        self.wake[rows] = round_number + np.maximum(np.ceil(rounds * (1 - 1e-9)) - 1, 1).astype(np.int64)
-        members, places = np.nonzero(possible)
-        totals = sums[:, places] + awake[:, members, places]
-        winners = totals.argmax(axis=0)
-        real = winners != top[places]
-        return members[real], rows[places[real]], winners[real]
+    def _compare(self, awake: Array, round_number: int) -> tuple[Array, Array, Array]:
+        winners = self.top[self.rows[awake]]
+        lead = self.probabilities[awake]
+        lead -= self.probabilities[winners]  # (n_awake, n_members)
+        gap = -(lead @ self.picks.astype(np.float32)).astype(np.float64)
+        largest = np.maximum(lead.max(axis=1), 0.0) + 1e-7
+        self.wake[awake] = round_number + np.maximum(np.ceil((gap - SLACK) / largest - 1.0), 1).astype(np.int64)
+        close = np.flatnonzero(largest > gap - SLACK)
+        places, members = np.nonzero(lead[close] > (gap[close] - SLACK)[:, None])
+        pairs, winners = awake[close], winners[close]
+        exact = self.probabilities[pairs].astype(np.float64) - self.probabilities[winners]
+        leads = exact[places, members] + (exact @ self.picks)[places]
+        earlier = pairs[places] < winners[places]
+        real = (leads > 0) | ((leads == 0) & earlier)
+        return members[real], pairs[places[real]], leads[real]
 
-    def add(self, member: int) -> None:
-        """Add a member's probabilities to the running sums."""
-        self.sums += self.probabilities[:, member]
+    def pick(self, member: int, members: Array, pairs: Array, round_number: int) -> None:
+        """Add a member to the blend; the rows that it changes are looked at again in the next round."""
+        self.picks[member] += 1
+        new = pairs[members == member]
+        touched = np.zeros(len(self.truth), dtype=bool)
+        touched[self.rows[new]] = True
+        self.wake[touched[self.rows]] = round_number + 1
+        self.top[self.rows[new]] = new
+        self.wake[new] = NEVER
 
 
 def select(
@@ -132,7 +174,8 @@ def follow(candidates: Candidates, n_members: int, *, rounds: int, seed: int) ->
     for number in range(rounds):
         if rounding:
             regrets = regrets.round(6)
-        best = np.flatnonzero(np.isclose(regrets, np.nanmin(regrets), atol=0, rtol=1e-12))
+        lowest = regrets.min()
+        best = np.flatnonzero(np.abs(regrets - lowest) <= 1e-12 * abs(lowest))
         used = [int(member) for member in best if member in path]
         pick = int(random.choice(used or best))
         if number == 0 and abs(regrets[pick]) > 1e-4:
@@ -162,84 +205,57 @@ def loss_candidates(log_probabilities: Array, labels: Array) -> Candidates:
 
 def label_candidates(log_probabilities: Array, labels: Array, metric: str) -> Candidates:
     """1 - metric of the current blend plus each candidate."""
-    n_members, _, n_classes = log_probabilities.shape
-    actual = np.bincount(labels, minlength=n_classes).astype(np.float64)
-    constant, blocks = reduce_rows(log_probabilities, labels)
-    firsts = [block.first_labels() for block in blocks]
-    per_member = Tally(
-        np.tile(constant.hits, (n_members, 1)),
-        np.tile(constant.predicted, (n_members, 1)),
-        np.full(n_members, constant.cost, dtype=np.float64),
-    )
-    members = np.arange(n_members)
-    for block, first in zip(blocks, firsts, strict=True):
-        flat = np.repeat(members, len(block.truth))
-        count(per_member, flat, np.tile(block.truth, n_members), first.ravel(), sign=1)
-    picked = yield 1.0 - per_member.scores(metric, actual)
-    current = Tally(per_member.hits[picked], per_member.predicted[picked], per_member.cost[picked])
-    for block in blocks:
-        block.add(picked)
-        block.top = block.sums.argmax(axis=0)
-    del firsts, first
+    actual = np.bincount(labels, minlength=log_probabilities.shape[2]).astype(np.float64)
+    tally, pairs = reduce_rows(log_probabilities, labels)
+    picked = yield 1.0 - tally.scores(metric, actual)
+    pairs.start(picked)
     round_number = 0
     while True:
         round_number += 1
-        found = [block.changes(round_number) for block in blocks]
-        per_member = Tally(
-            np.tile(current.hits, (n_members, 1)),
-            np.tile(current.predicted, (n_members, 1)),
-            np.full(n_members, current.cost, dtype=np.float64),
-        )
-        for block, (who, rows, winners) in zip(blocks, found, strict=True):
-            truth = block.truth[rows]
-            count(per_member, who, truth, block.classes[block.top[rows], rows], sign=-1)
-            count(per_member, who, truth, block.classes[winners, rows], sign=1)
-        picked = yield 1.0 - per_member.scores(metric, actual)
-        current = Tally(per_member.hits[picked], per_member.predicted[picked], per_member.cost[picked])
-        for block, (who, rows, winners) in zip(blocks, found, strict=True):
-            mine = who == picked
-            block.top[rows[mine]] = winners[mine]
-            block.add(picked)
+        tally = tally.everywhere(picked)
+        members, winners = pairs.changes(round_number)
+        rows = pairs.rows[winners]
+        tally.add(members, pairs.truth[rows], pairs.classes[pairs.top[rows]], sign=-1)
+        tally.add(members, pairs.truth[rows], pairs.classes[winners])
+        picked = yield 1.0 - tally.scores(metric, actual)
+        pairs.pick(picked, members, winners, round_number)
 
 
-def count(tally: Tally, members: Array, truth: Array, predicted: Array, *, sign: int) -> None:
-    """Add (or take away) predictions to the members' counts, in place."""
-    n_members, n_classes = tally.hits.shape
-    cells = members * n_classes + predicted
-    size = n_members * n_classes
-    tally.predicted += sign * np.bincount(cells, minlength=size).reshape(n_members, n_classes)
-    tally.hits += sign * np.bincount(cells[truth == predicted], minlength=size).reshape(n_members, n_classes)
-    distance = (truth.astype(np.int64) - predicted) ** 2
-    tally.cost += sign * np.bincount(members, weights=distance, minlength=n_members)
+def reduce_rows(log_probabilities: Array, labels: Array) -> tuple[Tally, Pairs]:
+    """The counts of each member alone over all rows, and the pairs of the rows that weights can change.
 
-
-def reduce_rows(log_probabilities: Array, labels: Array) -> tuple[Tally, list[Block]]:
-    """The counts of rows that no weights can change, and the other rows with the classes that can win."""
+    One pass in slabs of rows; beside the table it holds the pairs only.
+    """
     n_members, n_rows, n_classes = log_probabilities.shape
-    constant = Tally(np.zeros((1, n_classes)), np.zeros((1, n_classes)), np.zeros(1))
-    pieces: dict[int, list[tuple[Array, Array, Array]]] = {}
-    for rows in slabs(n_members, n_rows, n_classes, cells=1 << 20):
+    tally = Tally.zeros(n_members, n_classes)
+    everyone = np.arange(n_members)[:, None]
+    kept = np.empty((max(n_rows // 4, 64), n_members), dtype=np.float32)
+    parts: list[tuple[Array, Array, Array]] = []
+    n_pairs = n_undecided = 0
+    for rows in slabs(n_members, n_rows, n_classes, cells=1 << 18):
         probabilities = np.exp(log_probabilities[:, rows].astype(np.float32, copy=False))  # (m, n, c)
-        winner = probabilities.sum(axis=0).argmax(axis=1)
-        here = np.arange(len(winner))
-        own = probabilities[:, here, winner]  # (m, n)
-        alive = np.asarray((probabilities >= own[:, :, None]).any(axis=0))  # (n, c)
-        kept = alive.sum(axis=1)
-        decided = kept == 1
         truth = labels[rows]
-        count(constant, np.zeros(int(decided.sum()), dtype=np.int64), truth[decided], winner[decided], sign=1)
-        widths = np.asarray(WIDTHS)[np.searchsorted(WIDTHS, kept)]
-        for width in np.unique(widths[~decided]):
-            chosen = np.flatnonzero((widths == width) & ~decided)
-            size = min(int(width), n_classes)
-            classes = np.sort(np.argsort(~alive[chosen], axis=1, kind="stable")[:, :size], axis=1).T
-            part = np.ascontiguousarray(probabilities[:, chosen, classes].transpose(1, 0, 2))
-            pieces.setdefault(size, []).append((part, classes, truth[chosen]))
-    blocks = []
-    for size in sorted(pieces):
-        parts = pieces.pop(size)
-        blocks.append(Block(*(np.concatenate(part, axis=-1) for part in zip(*parts, strict=True))))
-    return Tally(constant.hits[0], constant.predicted[0], constant.cost[0]), blocks
+        winner = probabilities.sum(axis=0).argmax(axis=1)
+        own = probabilities[:, np.arange(len(truth)), winner]  # (m, n)
+        alive = np.asarray((probabilities >= own[:, :, None]).any(axis=0))  # (n, c)
+        undecided = alive.sum(axis=1) > 1
+        tally.add_same(truth[~undecided], winner[~undecided])
+        firsts = probabilities[:, undecided].argmax(axis=2)  # (m, n_undecided)
+        owners = np.broadcast_to(everyone, firsts.shape).ravel()
+        tally.add(owners, np.tile(truth[undecided], n_members), firsts.ravel())
+        alive &= undecided[:, None]
+        places, classes = np.nonzero(alive)
+        if n_pairs + len(places) > len(kept):  # realloc moves no pages: the peak stays at what is kept
+            kept.resize((max(n_pairs + len(places), int(1.25 * len(kept))), n_members), refcheck=False)
+        flat = probabilities.reshape(n_members, -1)
+        kept[n_pairs : n_pairs + len(places)] = flat.take(places * n_classes + classes, axis=1).T
+        numbers = np.cumsum(undecided) - 1 + n_undecided
+        parts.append((numbers[places], classes, truth[undecided]))
+        n_pairs += len(places)
+        n_undecided += int(undecided.sum())
+    kept.resize((n_pairs, n_members), refcheck=False)
+    pair_rows, pair_classes, truths = (np.concatenate(part) for part in zip(*parts, strict=True))
+    return tally, Pairs(kept, pair_rows, pair_classes, truths)
 
 
 def bagged(
