@@ -1,0 +1,101 @@
+"""Several files side by side: one column of labels each, the same rows; with the competition's classes, or without.
+
+Without an index the first file stands for the sample, and the labels that occur are the classes.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from analysis.disagreement import names_apart
+from analysis.team_files import TeamFile, read_team_file
+from analysis.team_formats import TABLES, Competition, TeamOptions, refuse_pickle
+from analysis.team_matching import match_ids, plain, whole
+from storage.csvfile import read_csv
+from storage.errors import DataError, problems
+
+Array = np.ndarray[Any, np.dtype[Any]]
+
+
+@dataclass(frozen=True)
+class LabelTable:
+    """Columns of labels, as positions in the competition's classes; rows in the order of its test ids."""
+
+    names: list[str]
+    labels: Array  # (n_rows, n_files)
+    files: list[TeamFile]
+    competition: Competition
+
+    @property
+    def ids(self) -> Sequence[str]:
+        """The ids of the rows."""
+        return self.competition.test_ids
+
+    @property
+    def classes(self) -> Sequence[str]:
+        """What a label is called."""
+        return self.competition.class_names
+
+
+def read_label_table(
+    paths: Sequence[Path], competition: Competition | None = None, options: dict[str, TeamOptions] | None = None
+) -> LabelTable:
+    """The files as columns; raises one DataError with what is wrong with each.
+
+    `competition` is used if the first file's ids are its ids; else the files speak for themselves.
+    """
+    options = options or {}
+    if competition is None or not fits(paths[0], competition):
+        competition = competition_of(paths)
+    files, wrong = [], []
+    for path in paths:
+        try:
+            files.append(read_team_file(path, competition, options.get(path.stem)))
+        except DataError as error:
+            wrong.append(str(error))
+    wrong += [f"{file.path}: these are the training images, not the test set" for file in files if file.part == "train"]
+    if wrong:
+        raise DataError(wrong[0] if len(wrong) == 1 else problems("files that cannot be compared", wrong))
+    labels = np.stack([file.labels for file in files], axis=1)
+    return LabelTable(names_of(paths), labels, files, competition)
+
+
+def names_of(paths: Sequence[Path]) -> list[str]:
+    """File names without endings; with their folders where two are the same."""
+    stems = [path.stem for path in paths]
+    return names_apart(
+        [path.stem if stems.count(path.stem) == 1 else f"{path.parent.name}/{path.stem}" for path in paths]
+    )
+
+
+def fits(path: Path, competition: Competition) -> bool:
+    """Whether the file's ids are the competition's; formats without ids belong to it."""
+    if path.suffix.lower() not in TABLES:
+        return True
+    ids = read_csv(path).iloc[:, 0].astype(str).tolist()
+    return match_ids(ids, competition.test_ids) is not None
+
+
+def competition_of(paths: Sequence[Path]) -> Competition:
+    """What the files themselves say: ids of the first, all labels that occur, numbers in order of size."""
+    ids: list[str] = []
+    found: set[str] = set()
+    for path in paths:
+        refuse_pickle(path)
+        if path.suffix.lower() not in TABLES:
+            raise DataError(f"{path}: without an index only CSVs can be compared. Give its folder with --index")
+        table = read_csv(path)
+        ids = ids or table.iloc[:, 0].astype(str).tolist()
+        if len(table.columns) < 2:
+            raise DataError(f"{path} has one column; expected an id and a label")
+        if len(table.columns) == 2:
+            found |= {whole(plain(label)) for label in table.iloc[:, 1].astype(str)}
+        else:
+            found |= {str(column) for column in table.columns[1:]}
+    classes = sorted(found, key=lambda label: (not label.isdecimal(), int(label) if label.isdecimal() else 0, label))
+    return Competition(ids, [], classes, classes)

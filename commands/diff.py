@@ -1,0 +1,202 @@
+"""`podium diff A.csv B.csv ...`: where files disagree, in the terminal, as a CSV, or as a page.
+
+Exit code 0 if all say the same, 1 if they differ, 2 for trouble, as `diff` does. Reads label CSVs, probability tables
+and data/index for names of classes, if it is there.
+"""
+
+from __future__ import annotations
+
+import csv
+import io
+from pathlib import Path
+from typing import Annotated, Any
+
+import numpy as np
+import typer
+
+from analysis.disagreement import agreement, class_pairs, disputed, vote_counts, without_majority
+from analysis.label_table import LabelTable, read_label_table
+from storage.atomic import write_text
+from storage.errors import DataError
+
+FORMULA = ("=", "+", "-", "@", "\t", "\r")
+
+
+def main(
+    files: Annotated[list[Path], typer.Argument(help="Two or more files: CSV, Parquet, .npy or .safetensors.")],
+    *,
+    table: Annotated[Path | None, typer.Option("--csv", help="Write the rows that differ to this CSV.")] = None,
+    page: Annotated[Path | None, typer.Option("--html", help="Write a page to this file.")] = None,
+    rows: Annotated[int, typer.Option(help="Differing rows to show.", min=0)] = 10,
+    index: Annotated[Path, typer.Option(help="Folder of the index, for the names of classes.")] = Path("data/index"),
+) -> None:
+    """Show where files disagree; exit code 1 if they do."""
+    if len(files) < 2:
+        raise DataError("podium diff compares two or more files")
+    found = read_label_table(files, competition_at(index))
+    differing = disputed(found.labels)
+    if table:
+        write_text(table, as_csv(found, differing))
+    if page:
+        write_diff_page(page, found, differing)
+    show(found, differing, rows)
+    if len(differing):
+        raise typer.Exit(1)
+
+
+def competition_at(index: Path) -> Any:
+    """The competition of an index, if there is one."""
+    if not (index / "classes.json").is_file():
+        return None
+    from analysis.team_formats import Competition
+    from stages.tables import read_index
+
+    data = read_index(index)
+    classes = data.classes
+    return Competition(classes.submission.row_ids, data.train["image_id"].tolist(), classes.names, classes.values)
+
+
+def printable(text: str) -> str:
+    """Text that cannot steer a terminal: control characters are written out."""
+    return "".join(letter if letter.isprintable() else repr(letter)[1:-1] for letter in text)
+
+
+def pair_lines(found: LabelTable, differing: np.ndarray[Any, Any]) -> list[tuple[str, str, int, float]]:
+    """Pairs of classes that account for the differing rows: (one, other, rows, share of the differing rows)."""
+    return [
+        (found.classes[pair.first], found.classes[pair.second], pair.n_rows, pair.n_rows / len(differing))
+        for pair in class_pairs(found.labels)
+    ]
+
+
+def show(found: LabelTable, differing: np.ndarray[Any, Any], rows: int) -> None:
+    """Print the comparison."""
+    from rich.console import Console
+    from rich.text import Text
+
+    console = Console(highlight=False)
+    n_rows = len(found.labels)
+    open_rows = len(without_majority(found.labels, len(found.classes)))
+    console.print(f"[bold]{len(found.names)}[/] files, [bold]{n_rows:,}[/] rows")
+    for name, file in zip(found.names, found.files, strict=True):
+        for note in file.notes:
+            console.print(Text(printable(f"  {name}: {note}"), style="yellow"))
+    if not len(differing):
+        console.print("[green]all say the same[/]")
+        return
+    console.print(
+        f"[bold red]{len(differing):,}[/] rows differ ({len(differing) / n_rows:.1%}), "
+        f"[bold]{open_rows:,}[/] of them without a majority\n"
+    )
+    console.print(agreement_table(found))
+    console.print(pairs_table(found, differing))
+    if rows:
+        console.print(rows_table(found, differing[:rows], len(differing)))
+
+
+def new_table(title: str) -> Any:
+    """A table in the one style of this command."""
+    from rich import box
+    from rich.table import Table
+
+    return Table(title=title, title_justify="left", title_style="bold", box=box.SIMPLE, pad_edge=False)
+
+
+def agreement_table(found: LabelTable) -> Any:
+    """Rows on which two files differ, for each pair, and how often each file is not with the majority."""
+    from rich.text import Text
+
+    n_rows, n_classes = len(found.labels), len(found.classes)
+    differ = np.rint((1 - agreement(found.labels, n_classes).agreement) * n_rows).astype(int)
+    winners = vote_counts(found.labels, n_classes).argmax(axis=1)
+    against = (found.labels != winners[:, None]).sum(axis=0)
+    result = new_table("rows that differ, file by file")
+    result.add_column("")
+    for number in range(1, len(found.names) + 1):
+        result.add_column(str(number), justify="right")
+    result.add_column("not with most", justify="right", style="dim")
+    for i, name in enumerate(found.names):
+        cells = ["·" if i == j else f"{differ[i, j]:,}" for j in range(len(found.names))]
+        result.add_row(Text(printable(f"{i + 1} {name}")), *cells, f"{against[i]:,}")
+    return result
+
+
+def pairs_table(found: LabelTable, differing: np.ndarray[Any, Any]) -> Any:
+    """The pairs of classes that account for most of the differing rows."""
+    from rich.text import Text
+
+    result = new_table("between which classes")
+    result.add_column("classes")
+    result.add_column("rows", justify="right")
+    result.add_column("share", justify="right")
+    for first, second, n_rows, share in pair_lines(found, differing)[:8]:
+        result.add_row(Text(printable(f"{first} ↔ {second}")), f"{n_rows:,}", f"{share:.0%}")
+    return result
+
+
+def rows_table(found: LabelTable, shown: np.ndarray[Any, Any], total: int) -> Any:
+    """The first rows that differ; what most files say is dim."""
+    from rich.text import Text
+
+    counts = vote_counts(found.labels[shown], len(found.classes))
+    result = new_table(f"the first {len(shown)} of {total:,} rows" if total > len(shown) else "the rows")
+    result.add_column("id")
+    for number in range(1, len(found.names) + 1):
+        result.add_column(str(number))
+    for row, votes in zip(shown, counts, strict=True):
+        most = votes.max()
+        cells = [
+            Text(
+                printable(found.classes[label]),
+                style="dim" if 2 * most > len(found.names) and votes[label] == most else "bold",
+            )
+            for label in found.labels[row]
+        ]
+        result.add_row(Text(printable(found.ids[row])), *cells)
+    return result
+
+
+def as_csv(found: LabelTable, differing: np.ndarray[Any, Any]) -> str:
+    """The differing rows for a spreadsheet: id, each file's label, the most frequent one, its votes."""
+    counts = vote_counts(found.labels, len(found.classes))
+    text = io.StringIO()
+    writer = csv.writer(text, lineterminator="\n")
+    writer.writerow([guarded(cell) for cell in ("id", *found.names, "most say", "votes")])
+    for row in differing:
+        said = [found.classes[label] for label in found.labels[row]]
+        top = int(counts[row].argmax())
+        writer.writerow([*map(guarded, [found.ids[row], *said, found.classes[top]]), int(counts[row, top])])
+    return text.getvalue()
+
+
+def guarded(cell: str) -> str:
+    """A cell that no spreadsheet takes for a formula."""
+    return f"'{cell}" if cell.startswith(FORMULA) else cell
+
+
+def write_diff_page(path: Path, found: LabelTable, differing: np.ndarray[Any, Any]) -> None:
+    """The comparison as one page that opens from disk."""
+    from analysis.disagreement import order_by_similarity
+    from analysis.pages import write_page
+
+    shared = agreement(found.labels, len(found.classes)).agreement
+    order = order_by_similarity(shared)
+    low = float(shared.min())
+    cells = [
+        [None if i == j else (f"{shared[i, j]:.1%}", (shared[i, j] - low) / max(1 - low, 1e-9)) for j in order]
+        for i in order
+    ]
+    write_page(
+        path,
+        "diff.html",
+        title="Where the files disagree",
+        names=[found.names[i] for i in order],
+        cells=cells,
+        files=found.names,
+        notes=[(name, note) for name, file in zip(found.names, found.files, strict=True) for note in file.notes],
+        n_rows=len(found.labels),
+        n_open=len(without_majority(found.labels, len(found.classes))),
+        n_differing=len(differing),
+        pairs=pair_lines(found, differing)[:20] if len(differing) else [],
+        rows=[(found.ids[row], [found.classes[label] for label in found.labels[row]]) for row in differing],
+    )

@@ -1,0 +1,231 @@
+"""`podium vote A.csv B.csv ...`: one submission out of many files, checked and written like any other.
+
+Reads data/index and the files (labels or probabilities); writes submissions/<name>.csv and its sidecar. With scores of
+the public board (--score kim=0.93) files are weighted by them and by how much they repeat each other; without, each
+clique of near copies has one voice.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+import numpy as np
+import typer
+
+from commands.diff import competition_at, new_table, printable
+from storage.errors import DataError, ParamsError
+
+Method = Literal["auto", "majority", "weighted", "soft"]
+
+
+def main(
+    files: Annotated[list[Path], typer.Argument(help="Two or more files: CSV, Parquet, .npy or .safetensors.")],
+    *,
+    score: Annotated[list[str] | None, typer.Option(help="A file's score on the public board: name=0.93.")] = None,
+    method: Annotated[
+        Method,
+        typer.Option(
+            help="majority: one vote each; weighted: agreement-ridge weights; soft: weighted mean of probabilities, "
+            "labels smoothed; auto: soft if all files are probabilities, else weighted."
+        ),
+    ] = "auto",
+    smooth: Annotated[float, typer.Option(help="Share that a label leaves to other classes.", min=0, max=0.5)] = 0.1,
+    name: Annotated[str, typer.Option(help="Name of the submission.")] = "vote",
+    out: Annotated[Path, typer.Option(help="Folder of the submissions.")] = Path("submissions"),
+    index: Annotated[Path, typer.Option(help="Folder of the index.")] = Path("data/index"),
+    params: Annotated[Path, typer.Option(help="Parameters, of which the hash goes into the sidecar.")] = Path(
+        "params.yaml"
+    ),
+    override: Annotated[
+        Path | None, typer.Option(help="Hand-made labels from the gallery; marks the result as tainted.")
+    ] = None,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Show the weights, write nothing.")] = False,
+) -> None:
+    """Vote: one submission out of many files."""
+    from analysis.label_table import read_label_table
+    from analysis.voting import agreement_weights, best_first, cliques, ranking
+
+    competition = competition_at(index)
+    if competition is None:
+        raise DataError(f"{index} holds no index, so the sample's format is not known. Run: dvc repro prepare")
+    found = read_label_table(files, competition)
+    if list(found.ids) != list(competition.test_ids):
+        raise DataError(f"{files[0]}: its ids are not those of the index in {index}. See: podium diff")
+    scores = read_scores(score or [], found.names)
+    n_classes = len(competition.class_names)
+    chosen = method
+    if method == "auto":
+        chosen = "soft" if all(file.probabilities is not None for file in found.files) else "weighted"
+    even = np.full(len(files), 1 / len(files))
+    weights = even if chosen == "majority" else agreement_weights(found.labels, n_classes, scores=scores)
+    ranked = ranking(found.labels, n_classes)
+    order = best_first(scores, len(files)) if scores else [column for column, _ in ranked]
+    voted, shares = cast(found, weights, order, chosen, smooth)
+    groups = [[found.names[column] for column in group] for group in cliques(found.labels, n_classes).groups]
+    changed = apply_overrides(override, voted, shares, competition) if override else 0
+    show(found, weights, scores=scores, ranked=ranked, groups=groups, voted=voted, method=chosen)
+    if not dry_run:
+        content = sidecar_of(found, weights, scores, chosen, groups)
+        if override:
+            content |= {"tainted": True, "overrides": {"file": override.name, "rows": changed}}
+        path = write(name, out, index, params=params, voted=voted, shares=shares, content=content)
+        print(f"{path}: {len(voted):,} rows, exactly like the sample")
+
+
+def read_scores(given: list[str], names: list[str]) -> list[float] | None:
+    """Scores in the order of the files, or none; raises ParamsError where they are not one number for each file."""
+    if not given:
+        return None
+    found: dict[str, float] = {}
+    for text in given:
+        name, _, number = text.rpartition("=")
+        try:
+            found[name] = float(number)
+        except ValueError:
+            raise ParamsError(f"--score {text}: expected name=0.93") from None
+    unknown, missing = sorted(set(found) - set(names)), [name for name in names if name not in found]
+    if unknown or missing:
+        raise ParamsError(f"--score: unknown {unknown}, missing {missing}; the files are {names}")
+    if not all(0 <= value <= 1 for value in found.values()):
+        raise ParamsError(f"--score: scores lie between 0 and 1; given {found}")
+    return [found[name] for name in names]
+
+
+def cast(
+    found: Any, weights: np.ndarray[Any, Any], order: list[int], method: Method, smooth: float
+) -> tuple[np.ndarray[Any, Any], np.ndarray[Any, Any]]:
+    """(labels, probabilities) of the vote.  # (n_rows,), (n_rows, n_classes)"""
+    from analysis.disagreement import vote_counts
+    from analysis.team_values import smoothed
+    from analysis.voting import blend, weighted_vote
+
+    n_classes = len(found.classes)
+    if method == "soft":
+        tables = [
+            smoothed(file.labels, n_classes, smooth) if file.probabilities is None else file.probabilities
+            for file in found.files
+        ]
+        shares = blend(tables, weights)
+        return np.round(shares, 6).argmax(axis=1), shares
+    shares = vote_counts(found.labels, n_classes, weights)
+    return weighted_vote(found.labels, weights, n_classes, order=order), shares / shares.sum(axis=1, keepdims=True)
+
+
+def apply_overrides(path: Path, voted: np.ndarray[Any, Any], shares: np.ndarray[Any, Any], competition: Any) -> int:
+    """Put hand-made labels in place of the vote's; returns how many rows changed."""
+    from storage.csvfile import read_csv
+    from storage.errors import problems
+
+    table = read_csv(path, columns=["image_id", "label", "decided_by"])
+    place = {row_id: row for row, row_id in enumerate(competition.test_ids)}
+    label = {value: position for position, value in enumerate(competition.class_values)}
+    rows = list(zip(table.index, table["image_id"], table["label"], strict=True))
+    wrong = [
+        f"line {line}: {row_id!r}, {value!r}"
+        for line, row_id, value in rows
+        if row_id not in place or value not in label
+    ]
+    if wrong:
+        raise DataError(problems(f"{path}: unknown ids or labels", wrong))
+    before = voted.copy()
+    for _, row_id, value in rows:
+        voted[place[row_id]] = label[value]
+        shares[place[row_id]] = np.eye(shares.shape[1])[label[value]]
+    return int((before != voted).sum())
+
+
+def show(
+    found: Any,
+    weights: np.ndarray[Any, Any],
+    *,
+    scores: list[float] | None,
+    ranked: list[tuple[int, float]],
+    groups: list[list[str]],
+    voted: np.ndarray[Any, Any],
+    method: Method,
+) -> None:
+    """Print weights, rank and what the vote changes in each file."""
+    from rich.console import Console
+    from rich.text import Text
+
+    console = Console(highlight=False)
+    place = {column: number for number, (column, _) in enumerate(ranked, start=1)}
+    table = new_table(f"vote: {method}")
+    for heading, justify in (
+        ("file", "left"),
+        ("weight", "right"),
+        ("board", "right"),
+        ("rank*", "right"),
+        ("changed", "right"),
+    ):
+        table.add_column(heading, justify=justify)
+    for column, name in enumerate(found.names):
+        changed = int((found.labels[:, column] != voted).sum())
+        table.add_row(
+            Text(printable(name)),
+            f"{weights[column]:.3f}",
+            f"{scores[column]:.4f}" if scores else "–",
+            str(place[column]),
+            f"{changed:,}",
+        )
+    console.print(table)
+    console.print(
+        "[dim]* by agreement with the others: a ranking only, no accuracy; it fails where files copy each other[/]"
+    )
+    for group in groups:
+        console.print(Text(printable(f"near copies, they share one voice: {', '.join(group)}"), style="yellow"))
+    for name, file in zip(found.names, found.files, strict=True):
+        for note in file.notes:
+            console.print(Text(printable(f"{name}: {note}"), style="yellow"))
+
+
+def sidecar_of(
+    found: Any, weights: np.ndarray[Any, Any], scores: list[float] | None, method: Method, groups: list[list[str]]
+) -> dict[str, Any]:
+    """What the sidecar says about a vote."""
+    from storage.atomic import sha256
+
+    names = found.names
+    return {
+        "method": f"vote, {method}",
+        "members": {name: round(float(weight), 6) for name, weight in zip(names, weights, strict=True)},
+        "files": {name: sha256(file.path) for name, file in zip(names, found.files, strict=True)},
+        "board": dict(zip(names, scores, strict=True)) if scores else None,
+        "near_copies": groups,
+        "honest": None,  # label files have no out-of-fold rows to be scored on
+        "tainted": any("tainted" in note for file in found.files for note in file.notes),
+    }
+
+
+def write(
+    name: str,
+    folder: Path,
+    index: Path,
+    *,
+    params: Path,
+    voted: np.ndarray[Any, Any],
+    shares: np.ndarray[Any, Any],
+    content: dict[str, Any],
+) -> Path:
+    """Write the submission through the same check as every other, and its sidecar."""
+    from analysis.submission import label_cells, probability_cells
+    from stages.submit import SubmitParams, git_state, params_hash, write_submission
+    from stages.tables import read_index
+    from storage.atomic import sha256, write_json
+
+    chosen = SubmitParams(name=name)
+    data = read_index(index)
+    classes, ids = data.classes, data.classes.submission.row_ids
+    if classes.submission.kind == "labels":
+        cells = label_cells(ids, voted, values=classes.values)
+    else:
+        cells = probability_cells(ids, shares, style=classes.submission, names=classes.names, values=classes.values)
+    result = write_submission(folder, chosen, data, cells)
+    path = folder / f"{name}.csv"
+    head = {"file": path.name, "sha256": sha256(path), "git": git_state()}
+    known = {"params": params_hash(params) if params.is_file() else None}
+    write_json(path.with_suffix(".json"), {**head, **known, **content, "warnings": result.warnings})
+    for warning in result.warnings:
+        print(f"warning: {warning}")
+    return path
