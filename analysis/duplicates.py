@@ -194,8 +194,11 @@ def _neighbours(
         if len(left) == 0:
             continue
         swap = other[left]
-        first, second = np.where(swap, right, left), np.where(swap, left, right)
-        yield np.column_stack([owner[first], owner[second]])
+        pairs = np.column_stack([owner[np.where(swap, right, left)], owner[np.where(swap, left, right)]])
+        if two_sided:  # a mirrored pair meets twice: each as the mirror of the other
+            low, high = pairs.min(axis=1), pairs.max(axis=1)
+            pairs = pairs[np.unique(low * len(keys) + high, return_index=True)[1]]
+        yield pairs
 
 
 def _verify(pairs: Rows, variant: int, thumbnails: Thumbnail, *, batch: int = 4_000) -> NDArray[np.float32]:
