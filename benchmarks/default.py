@@ -101,14 +101,14 @@ def scores(clone: Path) -> dict[str, Any]:
         labels = values[test.log_probabilities.argmax(axis=1)]
         single[name] = score(dict(zip(test.image_id, labels, strict=True)), answers)["all"]
     best = max(single, key=lambda name: single[name])
-    metrics = json.loads((clone / "data/blend/metrics.json").read_text())
+    honest = json.loads((clone / "data/blend/metrics.json").read_text())["blend"]
     return {
         "blend_f1": round(blend_score(clone), 4),
         "best_member": best,
         "best_member_f1": round(single[best], 4),
         "members_f1": {name: round(value, 4) for name, value in single.items()},
-        "honest_f1": metrics["honest_f1"],
-        "honest_se": metrics["honest_se"],
+        "honest_f1": round(honest["score"], 4),
+        "honest_se": round(honest["error"], 4),
     }
 
 

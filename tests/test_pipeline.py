@@ -156,7 +156,7 @@ def test_running_again_runs_nothing(project: Project) -> None:
             {"train@cnn-0", "train@cnn-1", "blend", "submit", "compare"},
         ),
         ("blend", {"method": "soft"}, {"blend", "submit", "compare"}),
-        ("submit", {"name": "blend", "max_mb": 50}, {"submit"}),
+        ("submit", {"name": "blend", "decimals": 5}, {"submit"}),
         ("compare", {"thumbnail": 128}, {"compare"}),
     ],
 )
@@ -179,7 +179,7 @@ def test_dvc_shows_params_metrics_plots_and_the_graph(project: Project) -> None:
     params["train"]["epochs"] = 9
     project.write(params)
     assert "train.epochs" in project.dvc("params", "diff")
-    assert "honest_f1" in project.dvc("metrics", "show")
+    assert "best_member" in project.dvc("metrics", "show")
     assert "train@cnn-0" in project.dvc("dag")
     assert "index.html" in project.dvc("plots", "show")
 
