@@ -25,7 +25,11 @@ def suspects(labels: NDArray[np.int64], probabilities: NDArray[np.float64]) -> p
     inner = probabilities[:, present]
     inner = inner / inner.sum(axis=1, keepdims=True)
     ranked = find_label_issues(
-        np.searchsorted(present, labels), inner, return_indices_ranked_by="self_confidence", n_jobs=1
+        np.searchsorted(present, labels),
+        inner,
+        filter_by="confident_learning",
+        return_indices_ranked_by="self_confidence",
+        n_jobs=1,
     )
     return _table(np.asarray(ranked, np.int64), labels, probabilities, present)
 

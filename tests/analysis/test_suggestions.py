@@ -1,0 +1,63 @@
+"""Suggestions fit the numbers and say them."""
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from analysis.adversarial import Adversarial
+from analysis.statistics import MEASURES
+from analysis.suggestions import about_classes, about_shift, about_sizes, input_size
+
+
+@pytest.mark.parametrize(
+    ("counts", "advice", "reason"),
+    [
+        ([100, 90], "cross entropy, label smoothing", "1.11 times"),
+        ([196, 50, 75], "balanced copies in augment", "scarce: b (50), c (75)"),
+        ([5000, 40, 900], "partly balanced copies, and a focal", "125 times"),
+    ],
+)
+def test_loss_and_sampling_follow_the_imbalance(counts: list[int], advice: str, reason: str) -> None:
+    first = about_classes(counts, ["a", "b", "c"][: len(counts)])[0]
+    assert first.advice.startswith(advice)
+    assert reason in first.reason
+
+
+def test_scarce_and_absent_classes_are_named() -> None:
+    subjects = {said.subject: said for said in about_classes([40, 12, 0], ["a", "b", "c"])}
+    assert "12 images" in subjects["Folds"].reason
+    assert "c" in subjects["Classes"].reason
+
+
+@pytest.mark.parametrize(("side", "size"), [(1, 32), (28, 32), (100, 96), (511, 384)])
+def test_input_size_is_a_multiple_of_32(side: float, size: int) -> None:
+    assert input_size(side, largest=384) == size
+
+
+def shapes(width: int, height: int) -> pd.DataFrame:
+    return pd.DataFrame({"width": [width] * 9, "height": [height] * 9, "aspect": [width / height] * 9})
+
+
+def test_documents_are_started_small_and_turned_tests_are_noticed() -> None:
+    advice = {said.subject: said for said in about_sizes(shapes(443, 591), shapes(591, 443))}
+    assert advice["Input size"].advice == "384 px"
+    assert "512 px" in advice["Input size"].reason
+    assert "pad" in advice["Shape"].advice
+    assert "turned by quarters" in advice["Rotation"].reason
+
+
+def measures(**values: float) -> pd.DataFrame:
+    spread = np.linspace(-1, 1, 21)
+    return pd.DataFrame({name: values.get(name, 100.0) + spread for name in MEASURES})
+
+
+def test_the_shift_is_translated_into_augmentation() -> None:
+    found = Adversarial(0.97, 0.01, {"sharpness": 0.95, "saturation": 0.9})
+    advice = about_shift(measures(), measures(sharpness=30, noise=160, brightness=130, saturation=130), found)
+    assert [said.subject for said in advice] == ["Validation", "Blur", "Noise", "Light", "Colour"]
+    assert "sharpness (0.95)" in advice[0].reason
+
+
+def test_alike_needs_nothing() -> None:
+    assert [s.subject for s in about_shift(measures(), measures(), Adversarial(0.51, 0.01, {}))] == ["Validation"]
+    assert about_shift(measures(), measures(), None) == []
