@@ -125,7 +125,7 @@ def train_member(
         forget_others(checkpoints)
     valid = mean_over_seeds([entry[2] for entry in trained])
     test = mean_over_seeds([entry[3] for entry in trained])
-    judged = material.valid_view == ("testlike" if "testlike" in material.valid_view else "clean")
+    judged = material.valid_view == judged_view(material.valid_view)
     views = choose_views({v: x[judged] for v, x in valid.items()}, material.valid.label[judged], keep=params.tta_keep)
     return Trained(
         networks=[entry[0] for entry in trained],
@@ -194,6 +194,11 @@ def validation(
         return scores_by_view(material, logs)
 
     return validate
+
+
+def judged_view(views: npt.NDArray[np.object_]) -> str:
+    """The view that decides: testlike where there is one."""
+    return "testlike" if (views == "testlike").any() else "clean"
 
 
 def scores_by_view(material: Material, logs: LogProbabilities) -> Scores:

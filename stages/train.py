@@ -98,7 +98,7 @@ def build_material(
     return material, valid
 
 
-def main(
+def main(  # noqa: PLR0917 - typer's options
     model: Annotated[str, typer.Argument(help="a name under models in params.yaml")],
     fold: Annotated[int, typer.Argument(help="the fold that is held out")],
     index: Annotated[Path, typer.Option(help="folder of the index")],
@@ -120,7 +120,7 @@ def main(
     from models.member import train_member
 
     trained = train_member(model, fold, params=chosen, material=material, state_folder=STATE, started=started)
-    write_run(run, model, fold, params=chosen, material=material, trained=trained)
+    write_run(run, model, fold, params=chosen, material=material, trained=trained, valid=valid)
     write_predictions(predictions, fold, index=the_index, folds=the_folds, valid=valid, trained=trained)
 
 
@@ -140,9 +140,14 @@ def write_predictions(
     write_probabilities(folder / "test.parquet", table(test["image_id"], test["view"], test["copy"], trained.test))
 
 
-def write_run(folder: Path, model: str, fold: int, *, params: ModelParams, material: Any, trained: Any) -> None:
-    """Weights, description, metrics and curves."""
-    from models.member import scores_by_view, versions
+def write_run(
+    folder: Path, model: str, fold: int, *, params: ModelParams, material: Any, trained: Any, valid: pd.DataFrame
+) -> None:
+    """Weights, description, metrics, and the report of the held-out rows."""
+    from models.member import judged_view, scores_by_view, versions
+    from models.pictures import Decoded
+    from models.preprocessing import Preprocessing
+    from models.report import HeldOut, write_report
     from models.weights import save_member
 
     description = {
@@ -158,17 +163,39 @@ def write_run(folder: Path, model: str, fold: int, *, params: ModelParams, mater
         "trained_on": material.identity,
     }
     save_member(folder, trained.networks, description)
-    curves = [
-        {"seed": seed, "epoch": entry["epoch"], "lr": entry["lr"], "train_loss": entry["train_loss"]}
-        | {f"{view}_{metric}": value for view, found in entry["scores"].items() for metric, value in found.items()}
-        for seed, history in enumerate(trained.history)
-        for entry in history
-    ]
-    from storage.atomic import write_text
-
-    write_text(folder / "curves.csv", pd.DataFrame(curves).to_csv(index=False, lineterminator="\n"))
     metrics = {**scores_by_view(material, trained.valid), "epochs": len(trained.history[0]), "stopped": trained.stopped}
     write_json(folder / "metrics.json", metrics)
+    picture_at = Preprocessing(96, (0.5, 0.5, 0.5), (0.5, 0.5, 0.5), fit="pad")
+    pictures = Decoded(material.pictures, material.stores, picture_at)
+    judged = np.flatnonzero(material.valid_view == judged_view(material.valid_view))
+    rows = HeldOut(
+        valid["source"].to_numpy(object)[judged],
+        valid["copy"].to_numpy(np.int64)[judged],
+        material.valid.label[judged],
+        np.exp(trained.valid[judged].astype(np.float64)),
+        material.class_names,
+    )
+    numbers = material.valid.picture[judged]
+    write_report(
+        folder,
+        rows,
+        curves=curves(trained.history),
+        picture=lambda row: pictures.read(numbers[row : row + 1])[0],
+        worst_count=params.worst,
+        figures=params.figures,
+        title=f"{model}, fold {fold}",
+    )
+
+
+def curves(histories: list[list[dict[str, Any]]]) -> pd.DataFrame:
+    """One line per seed and epoch: rate, training loss, scores of both views."""
+    lines = [
+        {"seed": seed, "epoch": entry["epoch"], "lr": entry["lr"], "train_loss": entry["train_loss"]}
+        | {f"{view}_{metric}": value for view, found in entry["scores"].items() for metric, value in found.items()}
+        for seed, history in enumerate(histories)
+        for entry in history
+    ]
+    return pd.DataFrame(lines)
 
 
 if __name__ == "__main__":
