@@ -106,7 +106,7 @@ def numbers(frame: pd.DataFrame, columns: list[str]) -> Any:
         raise DataError(f"prepare.options.box names {len(columns)} columns; expected one or four")
     parts = frame[columns[0]].str.strip("[](){} \t").str.split(r"[,;\s]+", regex=True, expand=True)
     parts = parts.reindex(columns=range(max(len(SIDES), parts.shape[1])))
-    values = parts.apply(pd.to_numeric, errors="coerce").to_numpy(np.float64)
+    values = parts.apply(pd.to_numeric, errors="coerce").to_numpy(np.float64).copy()
     values[~np.isnan(values[:, len(SIDES) :]).all(axis=1)] = np.nan  # more than four numbers
     return values[:, : len(SIDES)]
 
@@ -148,6 +148,9 @@ def find_form(root: Path, rows: pd.DataFrame) -> tuple[str, str]:
     told = ", ".join(f"{form} {part:.0%}" for form, part in share.items())
     if share[best] < 0.5:
         raise DataError(f"no form of box fits most images ({told} inside). Set prepare.options.form and policy")
+    alike = [form for form in FORMS if share[form] > share[best] - 0.01]
+    if len(alike) > 1:
+        raise DataError(f"boxes fit as {' and as '.join(alike)} alike. Set prepare.options.form")
     return best, f"boxes read as {best}: boxes inside their images, by form: {told}"
 
 
