@@ -39,7 +39,7 @@ class HeldOut:
     @property
     def predicted(self) -> npt.NDArray[np.int64]:
         """The most probable class of each row."""
-        return self.probabilities.argmax(axis=1)
+        return np.asarray(self.probabilities.argmax(axis=1))
 
     @property
     def losses(self) -> npt.NDArray[np.float64]:

@@ -26,7 +26,7 @@ class Block(nn.Sequential):
 class SimpleCNN(nn.Module):
     """Blocks of the given widths, then global average pooling: (n, 3, height, width) -> (n, widths[-1])."""
 
-    def __init__(self, *, widths: Sequence[int] = (32, 64, 128), dropout: float = 0.1, depth: int = 1) -> None:
+    def __init__(self, *, widths: Sequence[int] = (16, 32, 64, 128), dropout: float = 0.1, depth: int = 1) -> None:
         super().__init__()
         sizes = [3, *widths]
         self.blocks = nn.ModuleList(
