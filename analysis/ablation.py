@@ -26,21 +26,28 @@ class Effect:
 
 
 def effects(
-    library: Library, judge: Judge, entry: Callable[..., Entry], *, chosen: Entry, best: Entry, decision: str
+    library: Library,
+    judge: Judge,
+    entry: Callable[[str, Library], Entry],
+    *,
+    chosen: Entry,
+    plain: Entry,
+    soft: Entry,
+    best: Entry,
 ) -> list[Effect]:
     """Leave each member out (weights refitted, nested), and take the steps of the recipe away one after another.
 
-    `entry(name, library, how)` gives a method's nested entry on a library.
+    `entry(name, library)` gives a method's nested entry; `plain` is the chosen blend with the likeliest labels, `soft`
+    soft voting with the likeliest labels, `best` the best member.
     """
     found = []
     for member in library.members:
         rest = entry(chosen.name, library.without(member))
         found.append(effect("member", member, judge, chosen, rest))
-    soft = entry("soft", library, "likeliest")
     found.append(effect("step", "blending (soft voting over the best member)", judge, soft, best))
-    plain = entry(chosen.name, library, "likeliest")
-    found.append(effect("step", f"weights and calibration ({chosen.name} over soft voting)", judge, plain, soft))
-    if decision == "expected":
+    if chosen.name != "soft":
+        found.append(effect("step", f"weights and calibration ({chosen.name} over soft voting)", judge, plain, soft))
+    if (chosen.labels != plain.labels).any():
         found.append(effect("step", "labels by expected metric over the likeliest class", judge, chosen, plain))
     return found
 

@@ -16,23 +16,26 @@ Array = NDArray[Any]
 def temperature(log_probabilities: Array, labels: Array, *, low: float = 0.1, high: float = 10.0) -> float:
     """The T that minimises the log-loss of softmax(log p / T), within [low, high] (Guo et al., 2017).
 
-    The loss is convex in 1/T; bisection on the sign of its slope, sum_i (E_p[z] - z_true).
+    The loss is convex in 1/T; Newton's method on its slope, sum_i (E_p[z] - z_true), kept within a shrinking bracket.
     """
     logits = np.maximum(np.asarray(log_probabilities, dtype=np.float64), FLOOR)
     own = logits[np.arange(len(labels)), labels].sum()
 
-    def slope(inverse: float) -> float:
-        return float((np.exp(log_softmax(inverse * logits)) * logits).sum() - own)
+    def slopes(inverse: float) -> tuple[float, float]:
+        shares = np.exp(log_softmax(inverse * logits))
+        mean = (shares * logits).sum(axis=1)
+        return float(mean.sum() - own), float((shares * logits**2).sum() - mean @ mean)
 
-    lower, upper = 1.0 / high, 1.0 / low
-    if slope(lower) >= 0:
-        return high
-    if slope(upper) <= 0:
-        return low
-    for _ in range(40):
-        middle = 0.5 * (lower + upper)
-        lower, upper = (middle, upper) if slope(middle) < 0 else (lower, middle)
-    return 2.0 / (lower + upper)
+    lower, upper, inverse = 1.0 / high, 1.0 / low, 1.0
+    for _ in range(30):
+        first, second = slopes(inverse)
+        lower, upper = (inverse, upper) if first < 0 else (lower, inverse)
+        step = inverse - first / second if second > 0 else 0.0
+        updated = step if lower < step < upper else 0.5 * (lower + upper)
+        if abs(updated - inverse) < 1e-7 * inverse:
+            break
+        inverse = updated
+    return 1.0 / inverse
 
 
 def scaled(log_probabilities: Array, temperature: float) -> Array:

@@ -20,6 +20,7 @@ from analysis.metrics import true_class
 from analysis.pools import (
     FLOOR,
     KINDS,
+    Features,
     LinearPool,
     LogLinearPool,
     Pool,
@@ -86,6 +87,7 @@ class Options:
     metric: str = "macro_f1"
     power: float = 0.5
     shrink: float = 0.05
+    ridge: float = 0.0  # of the log-linear pool; 0: chosen by cross-validated log-loss
     rounds: int = 50
     bags: int = 20
     calibration: str = "auto"  # none, before, after, both; auto: what the method asks for
@@ -291,9 +293,9 @@ def log_linear(library: Library, options: Options) -> tuple[Pool, ...]:
     if n_rows > most:
         rows = np.unique(np.linspace(0, n_rows - 1, most).astype(np.int64))
         table, labels, parts = np.asarray(table[:, rows]), labels[rows], parts[rows]
-    ridge = choose_ridge(table, labels, parts)
-    parameters = log_linear_weights(table, labels, ridge=ridge)
-    return (LogLinearPool(tuple(parameters[:n_members].tolist()), tuple(parameters[n_members:].tolist())),)
+    ridge = options.ridge or choose_ridge(table, labels, parts)
+    parameters = log_linear_weights(Features.of(table, labels), ridge=ridge)
+    return (LogLinearPool(tuple(parameters[:n_members].tolist()), tuple(parameters[n_members:].tolist()), ridge),)
 
 
 def greedy_selection(library: Library, options: Options) -> tuple[Pool, ...]:

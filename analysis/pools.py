@@ -68,6 +68,7 @@ class LogLinearPool(Pool):
     """softmax(sum_m w_m log p_m + b): the weighted geometric mean with a bias per class."""
 
     bias: tuple[float, ...] = ()
+    ridge: float = 0.0  # that it was fitted with
     kind: ClassVar[str] = "log_linear"
 
     def apply(self, log_probabilities: Array) -> Array:
@@ -205,28 +206,87 @@ def linear_weights(log_true: Array, *, shrink: float = 0.05, rounds: int = 60) -
     return np.asarray(weights / weights.sum())
 
 
+Terms = tuple[float, Array, Array]  # a loss, its gradient, its Hessian
+
+
+@dataclass(frozen=True)
+class Features:
+    """A table laid out for Newton's method: slabs of (n_classes, n_rows, n_members) float64, and true labels."""
+
+    slabs: tuple[tuple[Array, Array], ...]
+    n_members: int
+    n_rows: int
+    n_classes: int
+
+    @classmethod
+    def of(cls, log_probabilities: Array, labels: Array) -> Features:
+        """From log-probabilities (n_members, n_rows, n_classes) and labels (n_rows,)."""
+        n_members, n_rows, n_classes = log_probabilities.shape
+        parts = []
+        for rows in slabs(n_members, n_rows, n_classes, cells=1 << 18):
+            table = np.maximum(np.asarray(log_probabilities[:, rows], dtype=np.float64), FLOOR)
+            parts.append((np.ascontiguousarray(table.transpose(2, 1, 0)), labels[rows]))
+        return cls(tuple(parts), n_members, n_rows, n_classes)
+
+    def terms(self, parameters: Array) -> Terms:
+        """Mean log-loss of softmax(sum w log p + b), its gradient (n_members + n_classes,) and its Hessian."""
+        n_members, n_classes = self.n_members, self.n_classes
+        size = n_members + n_classes
+        loss, gradient, hessian = 0.0, np.zeros(size), np.zeros((size, size))
+        for features, truth in self.slabs:
+            shares, here = shares_of(features, parameters), np.arange(len(truth))
+            loss -= float(np.log(np.maximum(shares[truth, here], 1e-300)).sum())
+            weighted = features * shares[:, :, None]
+            expected = weighted.sum(axis=0)  # (n_rows, n_members)
+            gradient[:n_members] += (expected - features[truth, here]).sum(axis=0)
+            gradient[n_members:] += shares.sum(axis=1) - np.bincount(truth, minlength=n_classes)
+            flat, heavy = features.reshape(-1, n_members), weighted.reshape(-1, n_members)
+            hessian[:n_members, :n_members] += flat.T @ heavy - expected.T @ expected
+            hessian[n_members:, :n_members] += weighted.sum(axis=1) - shares @ expected
+            hessian[n_members:, n_members:] += np.diag(shares.sum(axis=1)) - shares @ shares.T
+        hessian[:n_members, n_members:] = hessian[n_members:, :n_members].T
+        return loss / self.n_rows, gradient / self.n_rows, hessian / self.n_rows
+
+    def loss(self, parameters: Array) -> float:
+        """Summed log-loss."""
+        total = 0.0
+        for features, truth in self.slabs:
+            own = shares_of(features, parameters)[truth, np.arange(len(truth))]
+            total -= float(np.log(np.maximum(own, 1e-300)).sum())
+        return total
+
+
+def shares_of(features: Array, parameters: Array) -> Array:
+    """Probabilities (n_classes, n_rows) of the log-linear pool on one slab."""
+    n_members = features.shape[2]
+    logits = features @ parameters[:n_members] + parameters[n_members:, None]
+    logits -= logits.max(axis=0)
+    np.exp(logits, out=logits)
+    logits /= logits.sum(axis=0)
+    return np.asarray(logits)
+
+
 def log_linear_weights(
-    log_probabilities: Array, labels: Array, *, ridge: float, start: Array | None = None, rounds: int = 12
+    features: Features, *, ridge: float, start: Array | None = None, tolerance: float = 1e-9, rounds: int = 15
 ) -> Array:
     """Parameters (n_members + n_classes,) = weights, bias of the log-linear pool with the smallest penalised log-loss.
 
-    Minimises `mean log-loss + ridge/2 (M |w - 1/M|^2 + |b|^2)` by Newton's method; convex. Works through the table
-    in slabs of rows.
+    Minimises `mean log-loss + ridge/2 (M |w - 1/M|^2 + |b|^2)` by Newton's method; convex.
     """
-    n_members, _, n_classes = log_probabilities.shape
+    n_members, n_classes = features.n_members, features.n_classes
     centre = np.concatenate([np.full(n_members, 1.0 / n_members), np.zeros(n_classes)])
     scale = ridge * np.concatenate([np.full(n_members, float(n_members)), np.ones(n_classes)])
-    parameters = centre.copy() if start is None else start.copy()
-    loss, gradient, hessian = log_linear_loss(log_probabilities, labels, parameters)
+    parameters = centre.copy() if start is None else start
+    loss, gradient, hessian = features.terms(parameters)
     value = loss + 0.5 * float(scale @ (parameters - centre) ** 2)
     for _ in range(rounds):
         slope = gradient + scale * (parameters - centre)
         step = -np.linalg.solve(hessian + np.diag(scale + 1e-9), slope)
-        if float(-slope @ step) < 1e-9:
+        if float(-slope @ step) < tolerance:
             break
         for length in (1.0, 0.5, 0.25, 0.1, 0.02):
             candidate = parameters + length * step
-            loss, gradient, hessian = log_linear_loss(log_probabilities, labels, candidate)
+            loss, gradient, hessian = features.terms(candidate)
             new_value = loss + 0.5 * float(scale @ (candidate - centre) ** 2)
             if new_value < value:
                 break
@@ -236,31 +296,6 @@ def log_linear_weights(
     return parameters
 
 
-def log_linear_loss(log_probabilities: Array, labels: Array, parameters: Array) -> tuple[float, Array, Array]:
-    """Mean log-loss of the log-linear pool, its gradient (n_members + n_classes,) and its Hessian."""
-    n_members, n_rows, n_classes = log_probabilities.shape
-    size = n_members + n_classes
-    loss, gradient, hessian = 0.0, np.zeros(size), np.zeros((size, size))
-    for rows in slabs(n_members, n_rows, n_classes):
-        table = np.maximum(np.asarray(log_probabilities[:, rows], dtype=np.float64), FLOOR)  # (m, n, c)
-        features = np.ascontiguousarray(np.moveaxis(table, 0, -1))  # (n, c, m)
-        truth, here = labels[rows], np.arange(table.shape[1])
-        logs = log_softmax(features @ parameters[:n_members] + parameters[n_members:])
-        shares = np.exp(logs)
-        loss -= float(logs[here, truth].sum())
-        expected = np.einsum("nc,ncm->nm", shares, features)
-        gradient[:n_members] += (expected - features[here, truth]).sum(axis=0)
-        gradient[n_members:] += shares.sum(axis=0) - np.bincount(truth, minlength=n_classes)
-        features -= expected[:, None, :]
-        hessian[n_members:, :n_members] += np.einsum("nc,ncm->cm", shares, features)
-        features *= np.sqrt(shares)[:, :, None]
-        flat = features.reshape(-1, n_members)
-        hessian[:n_members, :n_members] += flat.T @ flat
-        hessian[n_members:, n_members:] += np.diag(shares.sum(axis=0)) - shares.T @ shares
-    hessian[:n_members, n_members:] = hessian[n_members:, :n_members].T
-    return loss / n_rows, gradient / n_rows, hessian / n_rows
-
-
 def choose_ridge(
     log_probabilities: Array, labels: Array, folds: Array, *, ridges: Sequence[float] = (1.0, 0.1, 0.01, 0.001)
 ) -> float:
@@ -268,12 +303,10 @@ def choose_ridge(
     losses = np.zeros(len(ridges))
     for fold in np.unique(folds):
         fit, held = np.flatnonzero(folds != fold), np.flatnonzero(folds == fold)
-        table, truth = log_probabilities[:, fit], labels[fit]
-        held_table, held_truth = log_probabilities[:, held], labels[held]
+        features = Features.of(log_probabilities[:, fit], labels[fit])
+        held_features = Features.of(log_probabilities[:, held], labels[held])
         parameters: Array | None = None
         for position, ridge in enumerate(ridges):
-            parameters = log_linear_weights(table, truth, ridge=ridge, start=parameters, rounds=6)
-            n_members = len(table)
-            pool = LogLinearPool(tuple(parameters[:n_members]), tuple(parameters[n_members:]))
-            losses[position] -= pool.apply(held_table)[np.arange(len(held)), held_truth].sum()
+            parameters = log_linear_weights(features, ridge=ridge, start=parameters, tolerance=1e-5, rounds=5)
+            losses[position] += held_features.loss(parameters)
     return float(ridges[int(losses.argmin())])

@@ -6,7 +6,7 @@ A pure function from arrays to a `Result`; the stage reads and writes around it.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -18,6 +18,7 @@ from analysis.ensemble import Library, Options, adjusted_to_test
 from analysis.leaderboard import board_draws, contest, expected
 from analysis.metrics import published, score, true_class
 from analysis.nested import fitter, nested_table
+from analysis.pools import LogLinearPool
 from analysis.uncertainty import Difference, Estimate, bootstrap, bootstrap_means, compare, estimate
 
 Array = NDArray[Any]
@@ -118,8 +119,8 @@ def blend_and_score(
         if (views == view).any()
     }
 
-    def entry(name: str, part: Library = library, how: str = decision) -> Entry:
-        table = nested_table(part, fitter(name, options), fit_rows=fit_rows)
+    def entry(name: str, part: Library = library, *, how: str = decision, told: Options = options) -> Entry:
+        table = nested_table(part, fitter(name, told), fit_rows=fit_rows)
         return Entry(name, table, decided(table, options.metric, how=how, views=views))
 
     best = entry("best_member", how="likeliest")
@@ -153,11 +154,21 @@ def blend_and_score(
         "members": dict(final.weights),
     }
     lines = [row(other, judge, chosen) for other in (chosen, *others, best)]
-    effects = (
-        ablation.effects(library, judge, entry, chosen=chosen, best=best, decision=decision)
-        if with_ablation and len(library.members) > 1
-        else []
-    )
+    effects = []
+    if with_ablation and len(library.members) > 1:
+        soft = next((other for other in others if other.name == "soft"), None) or entry("soft")
+        plain = [replace(one, labels=one.table.argmax(axis=1)) for one in (chosen, soft)]
+        ridges = [pool.ridge for pool in final.pools if isinstance(pool, LogLinearPool)]
+        fixed = replace(options, ridge=max(ridges, default=0.0))  # choosing it again without a member changes nothing
+        effects = ablation.effects(
+            library,
+            judge,
+            lambda name, part: entry(name, part, told=fixed),
+            chosen=chosen,
+            plain=plain[0],
+            soft=plain[1],
+            best=best,
+        )
     weights = {
         "weights": dict(final.weights),
         "method": method,
