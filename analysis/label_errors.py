@@ -24,12 +24,11 @@ def suspects(labels: NDArray[np.int64], probabilities: NDArray[np.float64]) -> p
         return _table(np.empty(0, np.int64), labels, probabilities, present)
     inner = probabilities[:, present]
     inner = inner / inner.sum(axis=1, keepdims=True)
+    given = np.searchsorted(present, labels)
+    # how many are wrong is estimated by confident learning; which, by the least probability of the given label: on
+    # digits with 3% of the labels changed, this finds more of them at a higher precision than cleanlab's default
     ranked = find_label_issues(
-        np.searchsorted(present, labels),
-        inner,
-        filter_by="confident_learning",
-        return_indices_ranked_by="self_confidence",
-        n_jobs=1,
+        given, inner, filter_by="low_self_confidence", return_indices_ranked_by="self_confidence", n_jobs=1
     )
     return _table(np.asarray(ranked, np.int64), labels, probabilities, present)
 

@@ -7,22 +7,24 @@ from analysis.label_errors import suspects
 
 
 def told(labels: np.ndarray, n_classes: int) -> np.ndarray:  # type: ignore[type-arg]
-    """Fairly sure probabilities for the true labels."""
-    random = np.random.default_rng(0)
-    values = random.dirichlet(np.ones(n_classes), len(labels)) * 0.3
-    values[np.arange(len(labels)), labels] += 0.7
-    return values
+    """The probabilities of a good classifier: mostly near 1 for the true label, sometimes unsure."""
+    logits = np.random.default_rng(0).normal(0, 1.5, (len(labels), n_classes))
+    logits[np.arange(len(labels)), labels] += 7
+    return np.exp(logits) / np.exp(logits).sum(axis=1, keepdims=True)
 
 
 def test_planted_mistakes_are_found_worst_first() -> None:
-    truth = np.arange(300) % 4
+    truth = np.arange(1200) % 4
+    planted = np.arange(7, 1200, 31)  # 39 of them
     given = truth.copy()
-    given[[5, 77, 200]] = (truth[[5, 77, 200]] + 1) % 4
+    given[planted] = (truth[planted] + 1) % 4
     found = suspects(given, told(truth, 4))
-    assert set(found["row"]) == {5, 77, 200}
-    assert (found["suggested"].to_numpy() == truth[found["row"]]).all()
+    right = np.isin(found["row"], planted)
+    assert right.mean() > 0.95
+    assert right.sum() > 0.6 * len(planted)
+    assert (found["suggested"].to_numpy() == truth[found["row"]])[right].all()
     assert found["own"].is_monotonic_increasing
-    assert (found["other"] > found["own"]).all()
+    assert (found["other"] > found["own"])[right].all()
 
 
 def test_clean_labels_raise_no_suspicion() -> None:
