@@ -103,7 +103,7 @@ def run(task: Task) -> Outcome:
     found: list[str] = []
     with open(task.path(".now"), "wb", buffering=0) as now, ShardWriter(task.folder, task.name) as shard:
         for position, row in enumerate(rows_of(task.rows), start=task.start):
-            os.pwrite(now.fileno(), f"{row['path'][-400:]:<400}".encode(), 0)
+            os.pwrite(now.fileno(), f"{row['image_id'][-400:]:<400}".encode(), 0)
             try:
                 pixels = take_in(row, task, notes)
                 if pixels is not None:

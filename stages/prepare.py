@@ -112,6 +112,8 @@ def make_shards(listing: Listing, form: canonical.Form, folder: Path, workers: i
     pool = Parallel(n_jobs=workers, return_as="generator_unordered", pre_dispatch="2*n_jobs", batch_size=1)
     found: list[str] = []
     outcomes: list[canonical.Outcome] = []
+    for rest in folder.glob("*.now"):  # of a run that was killed
+        rest.unlink()
     try:
         with bar() as shown:
             shown.add_task("prepare", total=n_images)
@@ -174,7 +176,9 @@ def submission_kind(sample: Sample, classes: dict[str, str]) -> Literal["labels"
 
 def patched(listing: Listing, path: Path) -> Listing:
     """The listing with corrected labels; an empty new label leaves the image out."""
-    patch = read_csv(path, columns=["id", "old", "new", "why"])
+    patch = read_csv(path, columns=["id", "old", "new", "why"], rows_needed=False)
+    if patch.empty:
+        return listing
     train = listing.train.set_index("image_id", drop=False)
     labels = dict(zip(train["image_id"], train["label"], strict=True))
     found = []

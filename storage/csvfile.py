@@ -48,6 +48,8 @@ class _Rows:
 
     def frame(self) -> pd.DataFrame:
         self.flush()
+        if not self.columns:
+            return pd.DataFrame({name: pd.Series(dtype="str") for name in self.header})
         arrays = [pa.chunked_array(list(parts)) for parts in zip(*self.columns, strict=True)]
         frame: pd.DataFrame = pa.table(arrays, names=self.header).to_pandas()
         frame.index = pd.Index(self.lines, name="line", dtype="int64")
@@ -55,10 +57,16 @@ class _Rows:
 
 
 def read_csv(
-    path: str | Path, *, columns: Sequence[str] | None = None, encoding: str = "utf-8", delimiter: str | None = None
+    path: str | Path,
+    *,
+    columns: Sequence[str] | None = None,
+    encoding: str = "utf-8",
+    delimiter: str | None = None,
+    rows_needed: bool = True,
 ) -> pd.DataFrame:
     """The table in `path` as text, indexed by line number; `columns` are those that have to be there.
 
+    A header without rows is refused unless `rows_needed` is false.
     Raises DataError that lists the problems of the file with their lines.
     """
     path = Path(path)
@@ -76,7 +84,7 @@ def read_csv(
     if rows.problems:
         size = path.stat().st_size
         raise DataError(problems(f"{path} ({size:,} bytes) cannot be read", rows.problems))
-    if not rows.lines:
+    if not rows.lines and rows_needed:
         raise DataError(f"{path} has a header and no rows")
     frame = rows.frame()
     if header[0] in ("", "Unnamed: 0") and len(header) > 1:

@@ -64,14 +64,14 @@ def write(path: Path, rows: Sequence[Sequence[object]], newline: str = "\n") -> 
     path.write_bytes("".join(",".join(map(str, row)) + newline for row in rows).encode())
 
 
-def documents(folder: Path, *, each: int = 6, tests: int = 20) -> Path:
+def documents(folder: Path, *, each: int = 6, tests: int = 20, width: int = 443) -> Path:
     """System A: 17 classes of documents, three of them scarce; sizes around 443 x 591."""
-    random = np.random.default_rng(0)
+    random, height = np.random.default_rng(0), width * 4 // 3
     rows: list[tuple[object, ...]] = [("ID", "target")]
     for label in range(17):
         for i in range(each // 2 if label in (1, 13, 14) else each):
             name = f"{label:02x}{i:02x}{random.bytes(6).hex()}.jpg"
-            size = (443, 591) if i % 2 else (591, 443)
+            size = (width, height) if i % 2 else (height, width)
             save(folder / "train" / name, picture(label, i, size))
             rows.append((name, label))
     write(folder / "train.csv", rows)
@@ -79,7 +79,7 @@ def documents(folder: Path, *, each: int = 6, tests: int = 20) -> Path:
     sample: list[tuple[object, ...]] = [("ID", "target")]
     for i in range(tests):
         name = f"{random.bytes(8).hex()}.jpg"
-        noisy = picture(i % 17, 100 + i, (443, 591)).astype(np.int16) + random.normal(0, 20, (591, 443, 3)).astype(int)
+        noisy = picture(i % 17, 100 + i, (width, height)) + random.normal(0, 20, (height, width, 3))
         save(folder / "test" / name, np.clip(np.rot90(noisy, i % 4), 0, 255).astype(np.uint8))
         sample.append((name, 0))
     write(folder / "sample_submission.csv", sample)

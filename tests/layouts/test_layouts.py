@@ -42,7 +42,7 @@ def test_every_layout_is_registered() -> None:
 
 @pytest.fixture(scope="module")
 def original(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return competitions.documents(tmp_path_factory.mktemp("documents") / "a", each=2, tests=4)
+    return competitions.documents(tmp_path_factory.mktemp("documents") / "a", each=2, tests=4, width=30)
 
 
 @pytest.fixture

@@ -1,0 +1,274 @@
+"""prepare: every layout ends in one index; the same bytes however it ran; nothing published before all is checked."""
+
+import json
+import os
+import re
+import shutil
+import signal
+import subprocess
+import sys
+import tarfile
+import time
+from pathlib import Path
+from typing import Any
+
+import cv2
+import numpy as np
+import pytest
+from PIL import Image
+
+from layouts import canonical
+from layouts.records import Listing, layout
+from stages.prepare import PrepareParams, main, patched, prepare
+from stages.tables import Index, read_index
+from storage.errors import DataError, ParamsError
+from storage.shards import Shards
+from tests import competitions
+
+ROOT = Path(__file__).parents[2]
+CASES: dict[str, tuple[Any, dict[str, Any]]] = {
+    "csv_images": (lambda f: competitions.documents(f, each=2, tests=6, width=120), {"max_side": 64}),
+    "class_folders": (competitions.grains, {"options": {"train": list(competitions.GRAINS)}}),
+    "masks": (lambda f: competitions.masks(f, persons=6, tests=3), {"encoding": "jpeg"}),
+    "cifar": (lambda f: competitions.cifar100(f, each=1), {}),
+    "boxes": (competitions.pets, {"options": {"label_map": "label_map.json", "policy": "clip"}}),
+    "idx": (lambda f: competitions.fashion(f, each=4, tests=2), {}),
+}
+
+
+def run(root: Path, out: Path, **params: Any) -> dict[str, Any]:
+    chosen = PrepareParams(**params)
+    return prepare(listing(root, **params), out, chosen, work=out.parent / "work")
+
+
+def listing(root: Path, **params: Any) -> Listing:
+    chosen = PrepareParams(**params)
+    module = layout(chosen.layout)
+    return module.listing(root, module.Options(**chosen.options))
+
+
+def picture(index: Index, row: Any) -> Any:
+    data = Shards(index.folder).read(row["shard"], row["offset"], row["size"])
+    return cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_COLOR)[:, :, ::-1]
+
+
+@pytest.fixture
+def fashion(tmp_path: Path) -> Path:
+    return competitions.fashion(tmp_path / "raw", each=60, tests=3)
+
+
+@pytest.mark.parametrize("name", CASES)
+def test_every_layout_becomes_an_index(tmp_path: Path, name: str) -> None:
+    lay_out, params = CASES[name]
+    root = lay_out(tmp_path / "raw")
+    report = run(root, tmp_path / "index", layout=name, **params)
+    index = read_index(tmp_path / "index")
+    source = listing(root, layout=name, **params)
+    assert index.train["image_id"].tolist() == source.train["image_id"].tolist()
+    assert index.classes.submission.row_ids == source.test["image_id"].tolist()
+    names = [source.classes[value] for value in source.train["label"]]
+    assert [index.classes.names[label] for label in index.train["label"]] == names
+    assert sum(report["classes"].values()) == len(index.train)
+    for _, row in index.train.iloc[::7].iterrows():
+        assert picture(index, row).shape == (row["height"], row["width"], 3)
+    assert (tmp_path / "index/answers.csv").exists() == ("label" in source.test)
+    assert not any((tmp_path / "work").iterdir())
+
+
+def test_pixels_are_those_of_the_files(tmp_path: Path) -> None:
+    root = competitions.documents(tmp_path / "raw", each=2, tests=2, width=64)
+    run(root, tmp_path / "index")
+    index = read_index(tmp_path / "index")
+    row = index.train.iloc[3]
+    assert np.array_equal(picture(index, row), np.asarray(Image.open(root / "train" / row["image_id"])))
+    with tarfile.open(index.folder / row["shard"]) as shard:
+        assert shard.getnames()[3] == row["image_id"].replace(".jpg", ".png")
+
+
+def contents(folder: Path) -> dict[str, bytes]:
+    return {path.name: path.read_bytes() for path in sorted(folder.iterdir())}
+
+
+def test_workers_and_rests_of_other_runs_do_not_change_a_byte(fashion: Path, tmp_path: Path) -> None:
+    source = listing(fashion, layout="idx")
+    chosen = PrepareParams(layout="idx")
+    prepare(source, tmp_path / "one", chosen, work=tmp_path / "w1", workers=1)
+    prepare(source, tmp_path / "two", chosen, work=tmp_path / "w2", workers=2)
+    assert contents(tmp_path / "one") == contents(tmp_path / "two")
+    folder = next((tmp_path / "w1").parent.glob("w1")) / "rests"
+    folder.mkdir()
+    for task in canonical.tasks(source, canonical.Form(max_side=20), folder):
+        canonical.run(task)  # of other settings: they must not be taken for finished
+    other = [
+        canonical.finished(task, canonical.fingerprint(task))
+        for task in canonical.tasks(source, canonical.Form(), folder)
+    ]
+    assert other == [None] * len(other)
+
+
+def test_finished_shards_are_not_made_again(fashion: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    source, form = listing(fashion, layout="idx"), canonical.Form()
+    folder = tmp_path / "work"
+    folder.mkdir()
+    tasks = list(canonical.tasks(source, form, folder))
+    assert len(tasks) == 4
+    before = [canonical.run(task) for task in tasks]
+    monkeypatch.setattr(canonical, "encode", lambda *_, **__: pytest.fail("made again"))
+    assert [canonical.run(task) for task in tasks] == before
+    os.utime(fashion / "train-images-idx3-ubyte.gz", (1, 1))
+    assert canonical.finished(tasks[0], canonical.fingerprint(tasks[0])) is None
+
+
+def test_killed_in_the_middle_it_continues_to_the_same_bytes(tmp_path: Path) -> None:
+    competitions.fashion(tmp_path / "raw", each=400, tests=2)
+    (tmp_path / "params.yaml").write_text("prepare: {root: raw, layout: idx}\n")
+    arguments = [sys.executable, "-m", "stages.prepare", "--raw", "raw", "--workers", "1"]
+    environment = os.environ | {"PYTHONPATH": str(ROOT)}
+
+    def start(*more: str) -> subprocess.Popen[bytes]:
+        return subprocess.Popen([*arguments, *more], cwd=tmp_path, env=environment, stdout=subprocess.PIPE)
+
+    work = tmp_path / "work"
+    child = start("--out", "index", "--work", "work")
+    while not list(work.glob("*/*.parquet")) and child.poll() is None:
+        time.sleep(0.005)
+    child.send_signal(signal.SIGKILL)
+    child.communicate()
+    assert not (tmp_path / "index").exists()
+    finished = {path.name: path.stat().st_mtime_ns for path in work.glob("*/*.parquet")}
+    kept = Path(shutil.copytree(work, tmp_path / "copy"))
+    assert finished
+    assert start("--out", "index", "--work", "work").communicate()[0].startswith(b"prepare: 4,000 training")
+    for name in finished:  # what the killed run finished is what the index holds
+        tar = name.replace(".parquet", ".tar")
+        assert next(kept.glob(f"*/{tar}")).read_bytes() == (tmp_path / "index" / tar).read_bytes()
+    prepare(
+        listing(tmp_path / "raw", layout="idx"), tmp_path / "whole", PrepareParams(layout="idx"), work=tmp_path / "w"
+    )
+    assert contents(tmp_path / "index") == contents(tmp_path / "whole")
+
+
+def test_all_bad_images_are_told_and_nothing_is_published(tmp_path: Path) -> None:
+    root = competitions.documents(tmp_path / "raw", each=2, tests=4, width=64)
+    images = sorted((root / "train").iterdir())
+    whole = images[0].read_bytes()
+    images[0].write_bytes(whole[: len(whole) // 2])
+    images[1].write_bytes(b"")
+    images[2].write_bytes(b"<html>")
+    images[3].unlink()
+    images[3].symlink_to(images[4])
+    with pytest.raises(DataError) as caught:
+        run(root, tmp_path / "index")
+    message = str(caught.value)
+    assert "4 in all" in message
+    for image, problem in zip(images, ("cut off", "empty", "an HTML page", "symbolic link"), strict=False):
+        assert re.search(f"train/{image.name} .*{problem}", message)
+    assert not (tmp_path / "index").exists()
+    images[0].write_bytes(whole)
+    for image in images[1:4]:
+        image.unlink()
+        shutil.copy(images[4], image)
+    assert run(root, tmp_path / "index")["train_images"] == 31
+
+
+def test_truncated_images_may_be_left_out_of_training_but_not_of_the_test(tmp_path: Path) -> None:
+    root = competitions.documents(tmp_path / "raw", each=2, tests=4, width=64)
+    for part in ("train", "test"):
+        victim = sorted((root / part).iterdir())[0]
+        data = victim.read_bytes()
+        victim.write_bytes(data[: len(data) // 2])
+        if part == "train":
+            report = run(root, tmp_path / "index", truncated="drop")
+            assert report["train_images"] == 30
+            assert report["images"] == {"cut off, left out": 1}
+    with pytest.raises(DataError, match="1 test images were left out"):
+        run(root, tmp_path / "index", truncated="drop")
+
+
+def test_equal_pictures(tmp_path: Path) -> None:
+    root = competitions.documents(tmp_path / "raw", each=2, tests=4, width=64)
+    rows = [line.split(",") for line in (root / "train.csv").read_text().splitlines()[1:]]
+    one, other = rows[0][0], rows[-1][0]
+    shutil.copy(root / "train" / one, root / "train" / other)
+    shutil.copy(root / "train" / one, next((root / "test").iterdir()))
+    report = run(root, tmp_path / "index")
+    assert report["contradictions"] == [", ".join(sorted([one, other]))]
+    assert len(report["test_equal_to_train"]) == 1
+    assert "(leak)" in report["warnings"][1]
+    with pytest.raises(DataError, match="equal pictures with different labels"):
+        run(root, tmp_path / "index", strict=True)
+
+
+def test_patch(fashion: Path, tmp_path: Path) -> None:
+    source = listing(fashion, layout="idx")
+    path = tmp_path / "labels.patch.csv"
+    competitions.write(path, [("id", "old", "new", "why")])
+    assert patched(source, path) is source
+    competitions.write(
+        path, [("id", "old", "new", "why"), ("train/00000", 0, 7, "a seven"), ("train/00001", 0, "", "blurred")]
+    )
+    better = patched(source, path)
+    assert better.train["label"].iloc[0] == "7"
+    assert len(better.train) == len(source.train) - 1
+    assert "2 labels corrected, 1 of them by leaving the image out" in better.notes[-1]
+    for row, message in (
+        (("train/99999", 0, 7, ""), "line 2: no training image 'train/99999'"),
+        (("train/00000", 3, 7, ""), "line 2: train/00000 has label 0, not 3"),
+        (("train/00000", 0, "x", ""), "line 2: new label 'x' is no class"),
+    ):
+        competitions.write(path, [("id", "old", "new", "why"), row])
+        with pytest.raises(DataError, match=message):
+            patched(source, path)
+
+
+@pytest.mark.parametrize(
+    ("header", "kind"),
+    [
+        ("id,class", "labels"),
+        ("id," + ",".join(f"document_{i}" for i in range(17)), "probabilities"),
+        ("id," + ",".join(str(i) for i in reversed(range(17))), "probabilities"),
+        ("id,a,b", None),
+        ("id," + ",".join(f"document_{i}" for i in range(16)), None),
+    ],
+)
+def test_kinds_of_submission(tmp_path: Path, header: str, kind: str | None) -> None:
+    root = competitions.documents(tmp_path / "raw", each=2, tests=2, width=64)
+    columns = header.count(",")
+    rows = [
+        line.split(",")[0] + ",0" * columns for line in (root / "sample_submission.csv").read_text().splitlines()[1:]
+    ]
+    (root / "sample_submission.csv").write_bytes("\r\n".join([header, *rows]).encode("utf-8-sig"))
+    if kind is None:
+        with pytest.raises(DataError, match="expected an id and either one column of labels or one per class"):
+            run(root, tmp_path / "index", max_side=32)
+        assert not (tmp_path / "index").exists()
+        return
+    run(root, tmp_path / "index", max_side=32)
+    form = read_index(tmp_path / "index").classes.submission
+    assert (form.kind, form.columns) == (kind, header.split(","))
+    assert (form.newline, form.bom, form.final_newline) == ("\r\n", True, False)
+
+
+def test_main_reads_params_and_refuses_unknown_options(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    root = competitions.fashion(tmp_path / "raw", each=3, tests=2)
+    params = tmp_path / "params.yaml"
+    params.write_text("prepare:\n  layout: idx\n  options: {nmaes: [a]}\n")
+    with pytest.raises(ParamsError, match=r"params.yaml:3: prepare.options.nmaes: unknown; did you mean names\?"):
+        main(root, tmp_path / "index", work=tmp_path / "work", params=params)
+    params.write_text("prepare:\n  layout: idx\n  encoding: jpeg\n")
+    main(root, tmp_path / "index", work=tmp_path / "work", params=params)
+    assert "30 training and 20 test images, 10 classes of 3 to 3" in capsys.readouterr().out
+    assert json.loads((tmp_path / "index/report.json").read_text())["train_images"] == 30
+
+
+def crash(root: Path, path: str, position: int) -> bytes:
+    if position == 5:
+        os.kill(os.getpid(), signal.SIGKILL)
+    return competitions.picture(0, position).tobytes()
+
+
+def test_a_decoder_that_crashes_is_traced_to_its_image(fashion: Path, tmp_path: Path) -> None:
+    source = listing(fashion, layout="idx")
+    deadly = Listing(source.root, source.train, source.test, source.classes, load=crash)
+    with pytest.raises(DataError, match=r"(?s)a worker died .*train/00005"):
+        prepare(deadly, tmp_path / "index", PrepareParams(layout="idx"), work=tmp_path / "work", workers=2)
