@@ -8,6 +8,7 @@ Run     python -m stages.explore --index data/index --noise data/noise --out ana
 
 from __future__ import annotations
 
+import csv
 from pathlib import Path
 from typing import Annotated
 
@@ -56,7 +57,7 @@ def main(
         with replacing(folder / "statistics.parquet") as file:
             measured.reset_index("split").to_parquet(file, index=False)
         write_json(folder / "statistics.json", summary(findings))
-        write_text(folder / "duplicates.csv", findings.duplicates.to_csv(index=False))
+        write_text(folder / "duplicates.csv", findings.duplicates.to_csv(index=False, quoting=csv.QUOTE_ALL))
     write_exploration(out, findings, per_class=chosen.per_class, seed=chosen.seed)
     report(findings, out)
 
