@@ -7,6 +7,8 @@ from __future__ import annotations
 
 import json
 import pickle
+import re
+import warnings
 import zipfile
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -103,7 +105,8 @@ def read_weights(path: str | Path) -> State:
     path = Path(path)
     if not path.is_file():
         raise DataError(f"{path} not found (pretrained: a file of weights, hub, wheel or none)")
-    start = path.open("rb").read(512)
+    with path.open("rb") as file:
+        start = file.read(512)
     if not start:
         raise IntegrityError(f"{path} is an empty file")
     if start.lstrip()[:1] == b"<":
@@ -131,8 +134,10 @@ def read_torch(path: Path) -> State:
     """The tensors of a file of torch.save, read by torch's unpickler for plain tensors."""
     refuse_archive(path)
     try:
-        content = torch.load(path, map_location="cpu", weights_only=True)
-    except (pickle.UnpicklingError, RuntimeError, EOFError, ValueError, KeyError, AttributeError) as error:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", UserWarning)  # of old protocols and sparse tensors; both are judged below
+            content = torch.load(path, map_location="cpu", weights_only=True)
+    except (pickle.UnpicklingError, RuntimeError, OSError, EOFError, ValueError, KeyError, AttributeError) as error:
         raise IntegrityError(f"{path}: {explain(str(error))}") from None
     for key in ("state_dict", "model", "model_state_dict"):
         if isinstance(content, Mapping) and isinstance(content.get(key), Mapping):
@@ -147,8 +152,6 @@ def read_torch(path: Path) -> State:
 
 def explain(message: str) -> str:
     """What torch's refusal means, in one line."""
-    import re
-
     found = re.search(r"(?:global|GLOBAL|class)\s+`?([\w.]+)`?", message) or re.search(r"Unsupported (\S+)", message)
     name = found.group(1) if found else ""
     if name.startswith(("torch.nn.modules", "torchvision.models", "timm.models")):

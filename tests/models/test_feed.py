@@ -1,0 +1,95 @@
+"""Which rows a step shows: every row equally often, the same for any number of workers and processes."""
+
+import numpy as np
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from models.feed import Feed, Rows
+from models.preprocessing import Preprocessing
+from models.sampler import epoch_order
+
+
+class Numbered:
+    """Pictures whose pixels are their number."""
+
+    preprocessing = Preprocessing(2, (0.0,) * 3, (1.0,) * 3)
+
+    def __len__(self) -> int:
+        return 250
+
+    def read(self, numbers: np.ndarray) -> np.ndarray:
+        return np.broadcast_to(numbers.astype(np.uint8)[:, None, None, None], (len(numbers), 2, 2, 3)).copy()
+
+
+def rows(n: int, *, partner: int = -1, share: float = 1.0) -> Rows:
+    label = np.arange(n) % 3
+    names = np.array([f"{i}.png" for i in range(n)], dtype=object)
+    return Rows(np.arange(n), label, np.full(n, partner), np.full(n, share, np.float32), names)
+
+
+def feed(n: int = 25, **options: object) -> Feed:
+    return Feed(Numbered(), rows(n), n_classes=3, **{"batch": 4, "seed": 1, **options})
+
+
+@given(st.integers(1, 60), st.integers(1, 40), st.integers(0, 5))
+@settings(max_examples=50, deadline=None)
+def test_epochs_cut_one_endless_deck_so_rows_are_shown_equally_often(n: int, length: int, seed: int) -> None:
+    epochs = 5
+    shown = np.concatenate(
+        [epoch_order(e, labels=np.zeros(n, np.int64), sampler="plain", length=length, seed=seed) for e in range(epochs)]
+    )
+    counts = np.bincount(shown, minlength=n)
+    assert len(shown) == epochs * length
+    assert counts.max() - counts.min() <= 1
+
+
+@pytest.mark.parametrize(("sampler", "share"), [("balanced", 0.5), ("square_root", 0.25)])
+def test_samplers_draw_rare_classes_more_often(sampler: str, share: float) -> None:
+    labels = np.array([0] * 90 + [1] * 10)
+    order = epoch_order(0, labels=labels, sampler=sampler, length=20_000, seed=0)
+    assert (labels[order] == 1).mean() == pytest.approx(share, abs=0.02)
+
+
+@pytest.mark.parametrize("workers", [1, 3])
+def test_a_start_in_the_middle_gives_the_rest(workers: int) -> None:
+    whole = [step[0] for step in feed(workers=2).steps(0, 14)]
+    rest = [step[0] for step in feed(workers=workers).steps(9, 14)]
+    assert [b.rows.tolist() for b in whole[9:]] == [b.rows.tolist() for b in rest]
+    assert all(torch.equal(a.images, b.images) for a, b in zip(whole[9:], rest, strict=True))
+    assert all((b.images[:, 0, 0, 0].numpy() == b.rows).all() for b in whole)
+
+
+def test_two_processes_and_accumulation_see_the_same_rows_in_the_same_order() -> None:
+    one = feed(batch=8)
+    two = [feed(batch=4, world=2, rank=rank) for rank in (0, 1)]
+    parts = feed(batch=2, accumulate=4)
+    for step in range(6):
+        expected = one.step_rows(step).tolist()
+        assert np.concatenate([f.parts(step)[0] for f in two]).tolist() == expected
+        assert np.concatenate(parts.parts(step)).tolist() == expected
+
+
+def test_soft_labels_share_a_row_between_both_parents() -> None:
+    mixed = rows(3, partner=2, share=0.75)
+    assert mixed.targets(np.arange(3), 3).tolist() == [[0.75, 0, 0.25], [0, 0.75, 0.25], [0, 0, 1.0]]
+    assert mixed.counts(3).tolist() == [0.75, 0.75, 1.5]
+    assert rows(3).targets(np.arange(3), 3).tolist() == np.eye(3).tolist()
+
+
+def test_a_batch_larger_than_the_data_is_the_data() -> None:
+    small = feed(n=3, batch=64)
+    assert small.steps_per_epoch == 1
+    assert sorted(small.step_rows(0).tolist()) == [0, 1, 2]
+
+
+def test_online_changes_depend_on_the_place_in_the_order_alone() -> None:
+    def note(images: np.ndarray, numbers: np.ndarray, seeds: list[int]) -> np.ndarray:
+        return np.stack([np.full((2, 2, 3), seed % 251, np.uint8) for seed in seeds])
+
+    one = [s[0].images for s in feed(batch=8, online=note).steps(0, 3)]
+    two = [[s[0].images for s in feed(batch=4, world=2, rank=r, online=note).steps(0, 3)] for r in (0, 1)]
+    for whole, left, right in zip(one, *two, strict=True):
+        assert torch.equal(whole, torch.cat([left, right]))
+    assert len({int(v) for images in one for v in images[:, 0, 0, 0]}) > 15
