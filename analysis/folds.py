@@ -112,4 +112,4 @@ def balance(labels: Integers, fold: Integers, names: Sequence[str]) -> pd.DataFr
 
 
 def _title(number: int) -> str:
-    return f"fold {number}" if number >= 0 else "train only"
+    return {-1: "train only", -2: "left out"}.get(number, f"fold {number}")

@@ -32,6 +32,7 @@ MEASURES: dict[str, str] = {
     "noise": "standard deviation of the pixel noise, by Immerkær's mask; edges raise it a little",
     "rotation": "angle of the strongest direction of the edges, folded to -45° to 45°; 0 for upright text",
     "directedness": "how much the edges agree on that direction, 0 to 1",
+    "axis": "angle of the long axis of what stands out from the border, -90° to 90°; 90 or -90 is upright",
     "border": "mean grey value of the outermost pixels; fills of rotations show here",
 }
 _IMMERKAER = np.array([[1, -2, 1], [-2, 4, -2], [1, -2, 1]], np.float32)
@@ -56,6 +57,7 @@ def measure(pixels: Pixels) -> dict[str, float]:
         "noise": noise(middle),
         "rotation": rotation,
         "directedness": directedness,
+        "axis": long_axis(grey),
         "border": float(np.concatenate([grey[0], grey[-1], grey[:, 0], grey[:, -1]]).mean()),
     }
 
@@ -83,6 +85,17 @@ def direction(grey: Pixels) -> tuple[float, float]:
     angle = np.arctan2(-down, across)
     fourfold = complex(float((power * np.cos(4 * angle)).sum()), float((power * np.sin(4 * angle)).sum())) / total
     return float(np.degrees(np.angle(fourfold)) / 4), abs(fourfold)
+
+
+def long_axis(grey: Pixels) -> float:
+    """Angle in degrees, -90 to 90 counterclockwise from the horizontal, of the longest extent of the foreground.
+
+    The foreground is how far each pixel is from the median of the border; the axis is that of its second moments.
+    """
+    edge = np.concatenate([grey[0], grey[-1], grey[:, 0], grey[:, -1]])
+    moments = cv2.moments(cv2.absdiff(grey, np.full_like(grey, int(np.median(edge)))))
+    angle = 0.5 * np.arctan2(2 * moments["mu11"], moments["mu20"] - moments["mu02"])
+    return float(-np.degrees(angle))
 
 
 def statistics(image_ids: Iterable[str], pictures: Iterable[Pixels]) -> pd.DataFrame:

@@ -117,15 +117,19 @@ def _noise(train: pd.DataFrame, test: pd.DataFrame) -> Suggestion | None:
 
 
 def _turns(train: pd.DataFrame, test: pd.DataFrame) -> Suggestion | None:
-    before, after = train["rotation"].std(), test["rotation"].std()
-    agreement = train["directedness"].median(), test["directedness"].median()
-    if not (after > before + 5 or agreement[1] < 0.6 * agreement[0]):
-        return None
-    reason = (
-        f"The spread of the main edge direction goes from {before:.0f}° to {after:.0f}°, its clearness from "
-        f"{agreement[0]:.2f} to {agreement[1]:.2f}."
-    )
-    return Suggestion("Rotation", "add rotation", reason)
+    for name, fold in (("rotation", 4), ("axis", 2)):
+        before, after = (agreement(table[name], fold) for table in (train, test))
+        if after < 0.8 * before and before > 0.2:
+            reason = (
+                f"The images' {name} agrees with a common direction by {before:.2f} in train, by {after:.2f} in test."
+            )
+            return Suggestion("Rotation", "add rotation", reason)
+    return None
+
+
+def agreement(degrees: pd.Series[float], fold: int) -> float:
+    """How far angles that repeat `fold` times a turn agree: the length of their mean direction, 0 to 1."""
+    return float(np.abs(np.exp(1j * fold * np.radians(degrees.to_numpy(np.float64))).mean()))
 
 
 def _light(train: pd.DataFrame, test: pd.DataFrame) -> Suggestion | None:

@@ -40,6 +40,7 @@ def plan_copies(params: AugmentParams, train: pd.DataFrame, folds: Integers, cla
     labels = train["label"].to_numpy()
     online = params.mode == "online"
     growth = np.zeros(len(train), dtype=np.int64) if online else grow(params, labels)
+    growth[folds < -1] = 0  # left out by the split
     validation = np.where(folds >= 0, params.validation_copies, 0)
     counts = np.stack([growth, validation], axis=1).ravel()  # per source: train, test-like
     block = np.repeat(np.arange(len(counts)), counts)

@@ -20,6 +20,7 @@ from pydantic import Field, model_validator
 
 from analysis.duplicates import Duplicates, all_hashes, find_duplicates
 from analysis.folds import balance, deal, parts_per_class
+from analysis.frames import informative
 from analysis.pictures import Pictures, Thumbnails
 from stages.entry import entry
 from stages.params import run_lists, section
@@ -31,6 +32,7 @@ from storage.section import Section
 from storage.shards import Shards
 
 Integers = NDArray[np.int64]
+TRAIN_ONLY, LEFT_OUT = -1, -2  # fold numbers that are never scored; images of the second are not trained on either
 
 
 class SplitParams(Section):
@@ -59,6 +61,10 @@ class SplitParams(Section):
         0.95, ge=0.5, le=1, description="how far the pixels of two images must agree to count as near duplicates"
     )
 
+    keep_per_group: int | None = Field(
+        None, ge=1, description="of each group (a video) keep the so many most informative images; leave out the rest"
+    )
+
     @model_validator(mode="after")
     def _agree(self) -> SplitParams:
         if self.method == "given" and not self.file:
@@ -85,6 +91,9 @@ def main(
         remarks = torn(fold, parts)
     else:
         fold, remarks = cut(labels, parts, data.classes.names, chosen)
+    if chosen.keep_per_group is not None:
+        fold = leave_out(fold, data, chosen.keep_per_group)
+        remarks = [*remarks, f"{np.sum(fold == LEFT_OUT):,} images are left out by keep_per_group"]
     shown = balance(labels, fold, data.classes.names)
     table = pd.DataFrame({"image_id": data.train["image_id"], "fold": fold, "duplicate_group": parts})
     write_folds(out, table, data)
@@ -133,14 +142,23 @@ def cut(labels: Integers, parts: Integers, names: list[str], chosen: SplitParams
     always = np.isin(parts, parts[kept])  # a part goes whole, or its other half would be scored by what it taught
     shares = [chosen.hold_out, 1 - chosen.hold_out] if chosen.method == "hold_out" else [1.0] * chosen.folds
     shown = np.zeros_like(labels) if chosen.method == "group" else labels
-    fold = np.full(len(labels), -1, np.int64)
+    fold = np.full(len(labels), TRAIN_ONLY, np.int64)
     seed = chosen.seed + (1_000_003 * chosen.repeat if chosen.method == "repeated" else 0)
     if not always.all():
         fold[~always] = deal(shown[~always], parts[~always], shares, seed=seed)
     if chosen.method == "hold_out":
-        fold[fold == 1] = -1
+        fold[fold == 1] = TRAIN_ONLY
     expect_filled(fold, chosen.folds)
     return fold, [f"{line}: {chosen.rare}" for line in told] + largest_part(parts, chosen.folds)
+
+
+def leave_out(fold: Integers, data: Index, keep: int) -> Integers:
+    """Put what adds nothing to its group and class into LEFT_OUT; images without a group stay."""
+    groups = group_numbers(
+        [f"{g}\0{k}" if g else "" for g, k in zip(data.train["group"], data.train["label"], strict=True)]
+    )
+    kept = informative(groups, Thumbnails([Pictures(data.train, Shards(data.folder))], keep=1), keep)
+    return np.where(kept, fold, LEFT_OUT)
 
 
 def expect_filled(fold: Integers, folds: int) -> None:

@@ -100,7 +100,10 @@ class Index:
 
 @dataclass(frozen=True)
 class Folds:
-    """`table` has the columns of FOLDS in the order of the training index; fold -1 is trained on, never scored."""
+    """`table` has the columns of FOLDS in the order of the training index.
+
+    Fold -1 is trained on, never scored; fold -2 is left out: neither trained on nor scored.
+    """
 
     table: pd.DataFrame
     hash: str

@@ -49,7 +49,7 @@ def fold_rows(fold: int, *, index: Index, folds: Folds, augmented: pd.DataFrame,
     copies = copies.assign(source=copies["source_id"])
     table = pd.concat([clean, test, copies], ignore_index=True)
     table = table.fillna({"partner_label": -1, "weight": 1.0})
-    seen = (table["fold"] != fold) & (table["view"] != "test")
+    seen = (table["fold"] != fold) & (table["fold"] >= -1) & (table["view"] != "test")  # -2: left out by the split
     kinds = {"both": ["clean", "train"], "augmented": ["train"], "clean": ["clean"]}[params.rows]
     train = seen & table["view"].isin(kinds)
     if params.copies is not None:

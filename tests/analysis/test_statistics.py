@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 from sklearn.datasets import load_sample_images
 
-from analysis.statistics import MEASURES, direction, measure, noise, statistics
+from analysis.statistics import MEASURES, direction, long_axis, measure, noise, statistics
 
 Array = np.ndarray[Any, np.dtype[Any]]
 
@@ -34,6 +34,13 @@ def test_rotation_of_a_page_is_read_within_two_degrees(angle: float) -> None:
     assert directedness > 0.3
 
 
+@pytest.mark.parametrize("angle", [-80, -30, 0, 45, 70])
+def test_axis_is_the_angle_of_the_longest_extent(angle: float) -> None:
+    image = np.full((100, 100), 40, np.uint8)
+    cv2.ellipse(image, (50, 50), (40, 8), -angle, 0, 360, 220, -1)
+    assert long_axis(image) == pytest.approx(angle, abs=1)
+
+
 @pytest.mark.parametrize("sigma", [3, 8, 20])
 def test_noise_is_read_within_a_fifth(sigma: float) -> None:
     grey = np.full((200, 200), 128.0) + np.random.default_rng(0).normal(0, sigma, (200, 200))
@@ -58,7 +65,7 @@ def test_any_shape_gives_finite_numbers(shape: tuple[int, int]) -> None:
 def test_constant_pictures_have_no_contrast_direction_or_noise() -> None:
     found = measure(np.full((30, 30, 3), 77, np.uint8))
     assert found["brightness"] == 77
-    assert [found[name] for name in ("contrast", "noise", "sharpness", "rotation", "directedness")] == [0] * 5
+    assert [found[name] for name in ("contrast", "noise", "sharpness", "rotation", "directedness", "axis")] == [0] * 6
 
 
 def test_one_row_per_picture_with_its_true_size() -> None:

@@ -162,6 +162,19 @@ def test_given_folds_are_checked(plain: Index, tmp_path: Path, change: Any, mess
     assert not (tmp_path / "data/folds").exists()
 
 
+def test_frames_that_add_nothing_are_left_out(tmp_path: Path) -> None:
+    images, labels = digits(12)
+    frames = [np.roll(image, shift, axis=1) for image in images for shift in (0, 0, 0, 1, 1)]
+    groups = [f"video {i // 10}" for i in range(60)]  # two digits of five frames each
+    index = index_of(tmp_path, [*frames, images[0]], [*np.repeat(labels, 5).tolist(), labels[0]], groups=[*groups, ""])
+    table = run(tmp_path, index, split="{rare: spread, keep_per_group: 2}")
+    kept = (table["fold"] >= 0).groupby([*groups, "alone"]).sum()
+    same = [labels[i] == labels[i + 1] for i in range(0, 12, 2)]
+    assert kept["alone"] == 1
+    assert [kept[f"video {i}"] for i in range(6)] == [2 if equal else 4 for equal in same]
+    assert set(table["fold"]) == {-2, 0, 1, 2}
+
+
 def test_given_folds_that_tear_duplicates_are_remarked(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     images, labels = digits(30)
     index = index_of(tmp_path, [*images, images[0]], [*labels, labels[0]])
