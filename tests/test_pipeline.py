@@ -63,6 +63,8 @@ class Project:
             shutil.copy(ROOT / name, root / name)
         (root / ".dvc").mkdir()
         shutil.copy(ROOT / ".dvc/config", root / ".dvc/config")
+        (root / "data").mkdir()
+        shutil.copy(ROOT / "data/labels.patch.csv", root / "data/labels.patch.csv")
         (root / "submissions/team").mkdir(parents=True)
         (root / "submissions/team/.gitkeep").touch()
         lay_out(root / "data/raw/tiny")
