@@ -29,11 +29,13 @@ from models.pictures import Decoded, Pictures, open_pictures
 from models.precision import FORMATS, apply_format, choose
 from models.predict import LogProbabilities, predict
 from models.preprocessing import Preprocessing
+from models.pretrained import load_pretrained
 from models.schema import ModelParams
 from models.scores import scores
 from models.seeds import derive
 from models.stopping import Budget
 from models.tta import choose_views, mean_of_views
+from storage.atomic import sha256
 from storage.shards import Shards
 
 WITHOUT_EFFECT = {  # parameters that leave the trained weights alone
@@ -83,7 +85,6 @@ def train_member(
     state_folder: Path,
     online: Online | None = None,
     started: float | None = None,
-    initialise: Callable[[Network], None] | None = None,
 ) -> Trained:
     """Train `params.seeds` networks on a fold and predict its held-out rows and the test set."""
     started = time.monotonic() if started is None else started
@@ -110,8 +111,7 @@ def train_member(
         seed = derive(params.seed, fold, number)
         torch.manual_seed(derive(seed, "weights"))
         network, _ = build_network(params, len(material.class_names))
-        if initialise:
-            initialise(network)
+        load_pretrained(network, params)
         key = run_key(params, fold=fold, number=number, identity=material.identity, precision=precision)
         checkpoints = Checkpoints(state_folder / "checkpoints" / f"{name}-{fold}-{number}" / key)
         guard = checkpoints.locked(f"{name} fold {fold}") if fabric.global_rank == 0 else nullcontext()
@@ -229,7 +229,7 @@ def run_key(params: ModelParams, *, fold: int, number: int, identity: str, preci
     code = [path.read_text(encoding="utf-8") for path in sorted(Path(__file__).parent.glob("*.py"))]
     parts = [
         params.model_dump(mode="json", exclude=WITHOUT_EFFECT), fold, number, identity, precision,
-        torch.get_num_threads(), versions(), hashlib.sha256("".join(code).encode()).hexdigest(),
+        sha256(params.pretrained) if Path(params.pretrained).is_file() else "", torch.get_num_threads(), versions(), hashlib.sha256("".join(code).encode()).hexdigest(),
     ]  # fmt: skip
     return hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()[:24]
 

@@ -152,6 +152,8 @@ def read_torch(path: Path) -> State:
 
 def explain(message: str) -> str:
     """What torch's refusal means, in one line."""
+    if "operand" in message or "opcode" in message.lower():
+        return "is a pickle that torch.save does not write; refused"
     found = re.search(r"(?:global|GLOBAL|class)\s+`?([\w.]+)`?", message) or re.search(r"Unsupported (\S+)", message)
     name = found.group(1) if found else ""
     if name.startswith(("torch.nn.modules", "torchvision.models", "timm.models")):

@@ -114,7 +114,7 @@ FOREIGN: dict[str, tuple[Callable[[], bytes], str]] = {
     "lfs": (lambda: b"version https://git-lfs.github.com/spec/v1\noid sha256:1", "is a Git LFS pointer"),
     "cut": (lambda: torch_file({"a": torch.ones(50_000)})[:5_000], "cut off"),
     "pickle with code": (lambda: torch_file({"a": Bomb()}), r"wants to run (posix|os)\.system; refused"),
-    "bare pickle": (lambda: pickle.dumps(Bomb()), r"wants to run (posix|os)\.system|cut off or not made by torch"),
+    "bare pickle": (lambda: pickle.dumps(Bomb()), "a pickle that torch.save does not write; refused"),
     "whole model": (lambda: torch_file(torch.nn.Linear(2, 2)), "whole model object"),
     "path inside": (lambda: torch_file({"a": torch.ones(2), "where": Path("/tmp")}), r"holds pathlib\.\w+"),
     "numbers inside": (lambda: torch_file({"a": torch.ones(2), "epoch": 3}), "entries that are not tensors"),
