@@ -18,7 +18,7 @@ LARGEST = 20_000  # rows of each side that are used; the standard error is then 
 
 @dataclass(frozen=True)
 class Adversarial:
-    """`auc` is out of fold; `alone` holds the AUC of each measure by itself, the most telling first, 0.5 to 1."""
+    """`auc` is out of fold; `alone` holds the AUC of each measure by itself (see `alone`), the most telling first."""
 
     auc: float
     standard_error: float
@@ -47,11 +47,16 @@ def tell_apart(
     cutter = StratifiedKFold(folds, shuffle=True, random_state=seed)
     scores = cross_val_predict(model, values, is_test, cv=cutter, method="predict_proba")[:, 1]
     area = auc(scores, is_test)
-    alone = {name: auc(values[:, i], is_test) for i, name in enumerate(columns)}
-    telling = sorted(((max(v, 1 - v), name) for name, v in alone.items()), reverse=True)
+    telling = sorted(((alone(values[:, i], is_test), name) for i, name in enumerate(columns)), reverse=True)
     return Adversarial(
         area, standard_error(area, len(sides[0]), len(sides[1])), {name: value for value, name in telling}
     )
+
+
+def alone(values: NDArray[np.float64], is_test: NDArray[np.int64]) -> float:
+    """The better AUC, 0.5 to 1, of a measure and of its distance from the training median: a shift, or a spread."""
+    spread = np.abs(values - np.median(values[is_test == 0]))
+    return max(max(area, 1 - area) for area in (auc(values, is_test), auc(spread, is_test)))
 
 
 def auc(scores: NDArray[np.float64], positive: NDArray[np.int64]) -> float:

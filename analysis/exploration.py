@@ -22,6 +22,10 @@ from analysis.pictures import Pictures, data_uri
 from analysis.statistics import MEASURES
 from analysis.suggestions import Suggestion
 
+SECTIONS = [
+    ("plan", "What to set"), ("look", "Side by side"), ("shift", "Train against test"), ("classes", "Classes"),
+    ("sizes", "Sizes"), ("extremes", "Extremes"), ("duplicates", "Duplicates"),
+]  # fmt: skip
 WIDTH, HEIGHT = 300, 84  # of a small chart, in its own units
 MOST_CLASSES, MOST_PAIRS, MOST_POINTS = 60, 24, 1500
 
@@ -106,9 +110,11 @@ def write_exploration(folder: str | Path, findings: Findings, *, per_class: int 
         Path(folder) / "index.html",
         "exploration.html",
         title="What the images look like",
+        navigation=[(f"#{place}", text, False) for place, text in SECTIONS],
         note=f"{len(findings.train.table):,} training and {len(findings.test.table):,} test images",
         classes=class_rows(findings, per_class, random),
         n_classes=len(findings.names),
+        imbalance=imbalance(findings),
         findings=findings,
         summary=summary(findings),
         histograms=histograms(findings),
@@ -142,6 +148,12 @@ def class_rows(findings: Findings, per_class: int, random: np.random.Generator) 
     return rows
 
 
+def imbalance(findings: Findings) -> float:
+    """How many times the images of the smallest class, among those with any, the largest one has."""
+    counts = np.bincount(findings.train.table["label"].to_numpy(np.int64))
+    return float(counts.max() / counts[counts > 0].min())
+
+
 def thumbnail(pictures: Pictures, row: int, *, side: int = 112) -> dict[str, Any]:
     """A picture as text, and whether it is so small that its pixels should stay square when it is shown larger."""
     pixels = pictures[row]
@@ -162,13 +174,13 @@ def histograms(findings: Findings) -> list[dict[str, Any]]:
     for name in names:
         sides = [side.statistics[name].to_numpy(np.float64) for side in (findings.train, findings.test)]
         low, high = _range(np.concatenate(sides))
-        heights = [_density(values, low, high) for values in sides]
-        top = max(float(height.max(initial=0)) for height in heights) or 1.0
+        bins = int(np.clip(np.sqrt(min(len(values) for values in sides if len(values))) * 1.5, 10, 48))
+        heights = [np.histogram(np.clip(values, low, high), bins=bins, range=(low, high))[0] for values in sides]
         charts.append(
             {
                 "name": name.replace("_", " "),
                 "meaning": MEASURES[name],
-                "outlines": [outline(height / top) if height.any() else "" for height in heights],
+                "outlines": [outline(height / height.max()) if height.any() else "" for height in heights],
                 "medians": [float(np.median(values)) if len(values) else None for values in sides],
                 "ends": (low, high),
                 "alone": alone.get(name),
@@ -182,12 +194,7 @@ def _range(values: NDArray[np.float64]) -> tuple[float, float]:
     return (low, high) if high > low else (low - 0.5, low + 0.5)
 
 
-def _density(values: NDArray[np.float64], low: float, high: float, *, bins: int = 48) -> NDArray[np.float64]:
-    counts = np.histogram(np.clip(values, low, high), bins=bins, range=(low, high))[0]
-    return counts / max(len(values), 1)
-
-
-def outline(heights: NDArray[np.float64]) -> str:
+def outline(heights: NDArray[np.floating[Any]]) -> str:
     """An SVG path of a stepped area; heights 0 to 1 from left to right."""
     step = WIDTH / len(heights)
     tops = [f"{HEIGHT - height * (HEIGHT - 4):.1f}H{(i + 1) * step:.1f}" for i, height in enumerate(heights)]

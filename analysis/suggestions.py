@@ -95,7 +95,7 @@ def about_shift(train: pd.DataFrame, test: pd.DataFrame, found: Adversarial | No
     if found.auc < 0.6:
         reason = f"A classifier tells train from test with an AUC of only {found.auc:.2f}: they look alike."
         return [Suggestion("Validation", "plain held-out images are a fair sample", reason)]
-    strongest = ", ".join(f"{name} ({value:.2f})" for name, value in list(found.alone.items())[:3])
+    strongest = ", ".join(f"{name.replace('_', ' ')} ({value:.2f})" for name, value in list(found.alone.items())[:3])
     reason = f"A classifier tells train from test with an AUC of {found.auc:.2f}; most telling alone: {strongest}."
     result = [Suggestion("Validation", "trust the test-like view, not the clean one", reason)]
     return result + [said for check in (_blur, _noise, _turns, _light, _tint) if (said := check(train, test))]

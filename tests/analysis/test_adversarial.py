@@ -27,6 +27,13 @@ def test_a_shift_is_seen_and_named() -> None:
     assert found.alone["light"] == pytest.approx(0.92, abs=0.03)
 
 
+def test_a_wider_spread_around_the_same_middle_is_seen() -> None:
+    wide = table(1).assign(noise=table(1)["noise"] * 6)
+    found = tell_apart(table(0), wide, columns=["light", "noise"])
+    assert found is not None
+    assert found.alone["noise"] > 0.75 > found.alone["light"]
+
+
 def test_area_is_scikit_learns_with_ties() -> None:
     random = np.random.default_rng(0)
     truth, scores = random.integers(0, 2, 200), random.integers(0, 9, 200).astype(float)

@@ -25,7 +25,7 @@ def test_loss_and_sampling_follow_the_imbalance(counts: list[int], advice: str, 
 
 def test_scarce_and_absent_classes_are_named() -> None:
     subjects = {said.subject: said for said in about_classes([40, 12, 0], ["a", "b", "c"])}
-    assert "12 images" in subjects["Folds"].reason
+    assert "12 images: with" in subjects["Folds"].reason
     assert "c" in subjects["Classes"].reason
 
 
