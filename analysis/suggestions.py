@@ -48,7 +48,7 @@ def about_classes(counts: Sequence[int], names: Sequence[str]) -> list[Suggestio
         )
     if least < 30:
         reason = (
-            f"The smallest class has {least:,} images; each fold would score {least // 3:,} of them with three folds."
+            f"The smallest class has {least:,} images: with three folds, each scores about {least / 3:.0f} of them."
         )
         found.append(Suggestion("Folds", "few folds (3), and read per-class scores with care", reason))
     absent = [name for name, count in zip(names, counts, strict=True) if not count]
