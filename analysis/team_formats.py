@@ -37,7 +37,6 @@ class TeamOptions(Section):
     class_order: list[str] | Literal["text"] | None = Field(
         None, description="values of its classes in its order, or text: as programs sort numbers as text"
     )
-    board: float | None = Field(None, ge=0, le=1, description="its score on the public board")
 
 
 @dataclass(frozen=True)

@@ -1,0 +1,115 @@
+"""The gallery's data and pictures: disputed test images, or suspicious training images, with all that is said of them.
+
+Pictures are files beside the page, in a folder that appears at once: small ones for the grid, large ones for the close
+view. The page carries one compact JSON, which `templates/gallery.js` reads.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+from typing import Any, cast
+
+import cv2
+import numpy as np
+
+from analysis.disagreement import entropy, margin
+from analysis.pictures import Pictures, fit
+from analysis.sources import Source
+
+Array = np.ndarray[Any, np.dtype[Any]]
+SHOWN = 3  # classes with the largest probabilities, per source
+NEAR_CHUNK = 2_000
+
+
+def nearest(points: Array, others: Array, count: int) -> Array:
+    """The `count` nearest rows of `others` for each row of `points`, nearest first.  # (n_points, count)
+
+    Both hold square roots of probabilities, (n, n_members * n_classes), so that the distance is Hellinger's.
+    """
+    count = min(count, len(others))
+    result = np.empty((len(points), count), dtype=np.int64)
+    norms = (others**2).sum(axis=1)
+    for start in range(0, len(points), NEAR_CHUNK):
+        part = points[start : start + NEAR_CHUNK]
+        distance = norms - 2 * part @ others.T  # the points' own norms change no order
+        chosen = np.argpartition(distance, max(count - 1, 0), axis=1)[:, :count]
+        inner = np.argsort(np.take_along_axis(distance, chosen, axis=1), axis=1, kind="stable")
+        result[start : start + len(part)] = np.take_along_axis(chosen, inner, axis=1)
+    return result
+
+
+def roots(tables: Sequence[Array]) -> Array:
+    """Square roots of several members' probabilities side by side.  # (n_rows, n_members * n_classes)"""
+    return np.asarray(np.sqrt(np.concatenate(tables, axis=1)), dtype=np.float32)
+
+
+def top_shares(probabilities: Array, rows: Array) -> list[list[int]]:
+    """For each row the likeliest classes and their shares in thousandths: [class, share, class, share, ...]."""
+    part = probabilities[rows]
+    order = np.argsort(-part, axis=1, kind="stable")[:, :SHOWN]
+    shares = np.rint(1000 * np.take_along_axis(part, order, axis=1)).astype(int)
+    return [
+        [number for label, share in zip(labels, values, strict=True) if share for number in (label, share)]
+        for labels, values in zip(order.tolist(), shares.tolist(), strict=True)
+    ]
+
+
+def rows_of(
+    rows: Array, *, ids: Sequence[str], sources: Sequence[Source], shares: Array, pictures: Sequence[str], near: Array
+) -> list[list[Any]]:
+    """The gallery's rows: [id, picture, labels, shares per source, entropy, margin, nearest training images]."""
+    labels = np.stack([source.labels[rows] for source in sources], axis=1)
+    tops = [
+        top_shares(source.probabilities, rows) if source.probabilities is not None else [0] * len(rows)
+        for source in sources
+    ]
+    said = shares[rows]
+    bits, gaps = np.round(entropy(said), 3), np.round(margin(said), 3)
+    return [
+        [
+            ids[row],
+            pictures[place],
+            labels[place].tolist(),
+            [top[place] for top in tops],
+            float(bits[place]),
+            float(gaps[place]),
+            near[place].tolist(),
+        ]
+        for place, row in enumerate(rows.tolist())
+    ]
+
+
+def write_pictures(
+    folder: Path, pictures: Pictures, rows: Iterable[int], *, part: str, thumbnail: int, large: int | None
+) -> list[str]:
+    """Write one small, and with `large` one large picture per row; returns their paths relative to `folder`.
+
+    A small original serves as both: its path begins with `images/`, others' with `thumbnails/`.
+    """
+    for name in ("thumbnails", "images"):
+        (folder / name).mkdir(exist_ok=True)
+    result = []
+    for row in rows:
+        stored, pixels = pictures.encoded(row), pictures[row]
+        ending = "png" if stored[:4] == b"\x89PNG" else "jpg"
+        name = f"{part}-{row:06d}"
+        if max(pixels.shape[:2]) <= thumbnail:
+            result.append(f"images/{name}.{ending}")
+            (folder / result[-1]).write_bytes(stored)
+            continue
+        result.append(f"thumbnails/{name}.jpg")
+        (folder / result[-1]).write_bytes(jpeg(fit(pixels, thumbnail), 80))
+        if large is not None:
+            fits = max(pixels.shape[:2]) <= large and ending == "jpg"
+            (folder / f"images/{name}.jpg").write_bytes(stored if fits else jpeg(fit(pixels, large), 88))
+    return result
+
+
+def jpeg(pixels: Array, quality: int) -> bytes:
+    """RGB pixels as a JPEG."""
+    options = [cv2.IMWRITE_JPEG_QUALITY, quality]
+    done, data = cv2.imencode(".jpg", cv2.cvtColor(cast(Any, pixels), cv2.COLOR_RGB2BGR), options)
+    if not done:
+        raise ValueError(f"a picture of shape {pixels.shape} cannot be encoded")
+    return data.tobytes()
