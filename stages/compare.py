@@ -1,7 +1,7 @@
 """Compare members, blend and team-mates' files; write the report of where they disagree.
 
-Reads the index, folds, predictions, blend and `submissions/team/*`; if given, curves of the runs, test-like copies,
-duplicates and the ledger. Writes a static site that opens from disk: OUT/index.html.
+Reads the index, folds, predictions, blend and `submissions/team/*`; if given, test-like copies, duplicates and the
+ledger. Writes a static site that opens from disk: OUT/index.html.
 Run: dvc repro compare, or python -m stages.compare --index data/index ... (the paths stand in dvc.yaml)
 """
 
@@ -147,9 +147,11 @@ def test_like_copies(folder: Path, index: Index, folds: Folds) -> list[Array]:
     return result
 
 
-def read_curves(runs: Path, names: list[str], numbers: list[int]) -> dict[str, pd.DataFrame]:
+def read_curves(predictions: Path, names: list[str], numbers: list[int]) -> dict[str, pd.DataFrame]:
     """The learning curve of every fold that has one."""
-    paths = {f"{name}/{number}": runs / name / str(number) / "curves.csv" for name in names for number in numbers}
+    paths = {
+        f"{name}/{number}": predictions / name / str(number) / "curves.csv" for name in names for number in numbers
+    }
     return {name: pd.read_csv(path) for name, path in paths.items() if path.is_file()}
 
 
@@ -178,10 +180,9 @@ def main(
     blend: Annotated[Path, typer.Option(help="folder of the blend")],
     team: Annotated[Path, typer.Option(help="folder of the team-mates' files")],
     out: Annotated[Path, typer.Option(help="folder to write the report to")],
-    runs: Annotated[Path | None, typer.Option(help="folder of the runs, for their curves")] = None,
     augmented: Annotated[Path | None, typer.Option(help="folder of the copies, for the noise")] = None,
     noise: Annotated[Path | None, typer.Option(help="folder of the statistics, for the duplicates")] = None,
-    ledger: Annotated[Path | None, typer.Option(help="the ledger of submissions")] = None,
+    submissions: Annotated[Path | None, typer.Option(help="folder of the submissions, for their ledger")] = None,
     params: Annotated[Path, typer.Option(help="parameters")] = Path("params.yaml"),
 ) -> None:
     """Write the report of where members, blend and team-mates' files disagree."""
@@ -218,8 +219,8 @@ def main(
         fold_labels=fold_labels(predictions, names, numbers, data, cut),
         refused=found.refused,
         metrics=read_metrics(blend),
-        curves=read_curves(runs, names, numbers) if runs else {},
-        ledger=optional_csv(ledger),
+        curves=read_curves(predictions, names, numbers),
+        ledger=optional_csv(submissions / "ledger.csv" if submissions else None),
         duplicates=optional_csv(noise / "duplicates.csv" if noise else None),
         copies=test_like_copies(augmented, data, cut) if augmented and (augmented / "index.parquet").is_file() else [],
     )

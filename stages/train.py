@@ -21,7 +21,7 @@ from models.schema import ModelParams, TrainParams, member_values
 from stages.entry import entry
 from stages.params import check, nearest, read_params
 from stages.tables import Folds, Index, Probabilities, read_augmented, read_folds, read_index, write_probabilities
-from storage.atomic import sha256, write_json
+from storage.atomic import sha256, write_json, write_text
 from storage.errors import DataError, ParamsError
 
 STATE = Path(".podium")  # checkpoints, decoded images, measured speeds: never an output, safe to delete
@@ -122,6 +122,7 @@ def main(  # noqa: PLR0917 - typer's options
     trained = train_member(model, fold, params=chosen, material=material, state_folder=STATE, started=started)
     write_run(run, model, fold, params=chosen, material=material, trained=trained, valid=valid)
     write_predictions(predictions, fold, index=the_index, folds=the_folds, valid=valid, trained=trained)
+    write_text(predictions / "curves.csv", curves(trained.history).to_csv(index=False))  # compare draws it
 
 
 def write_predictions(
