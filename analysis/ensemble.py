@@ -37,7 +37,7 @@ from analysis.pools import (
 )
 
 Array = NDArray[Any]
-CELLS = 20_000_000  # a log-linear fit reads at most this much of a table: evenly spaced rows beyond
+CELLS = 8_000_000  # a log-linear fit reads at most this much of a table: evenly spaced rows beyond
 
 
 @dataclass(frozen=True)
@@ -198,7 +198,7 @@ def fit(method: str, library: Library, options: Options) -> Blend:
         return Blend(method, library.members, (LinearPool((1.0,)),), routes=options.routes)
     calibration = options.calibration
     if calibration == "auto":
-        calibration = "after" if method == "auto" else "none"
+        calibration = "both" if method == "auto" else "none"
     before: tuple[float, ...] = ()
     if calibration in ("before", "both"):
         before = tuple(temperature(member, library.labels) for member in library.log_probabilities)
@@ -287,15 +287,23 @@ def weighted(library: Library, options: Options) -> tuple[Pool, ...]:
 
 def log_linear(library: Library, options: Options) -> tuple[Pool, ...]:
     """softmax(sum w log p + b), its ridge chosen by cross-validated log-loss."""
-    table, labels, parts = library.log_probabilities, library.labels, splits(library, parts=3)
-    n_members, n_rows, n_classes = table.shape
-    most = max(2_000, CELLS // (n_members * n_classes))
-    if n_rows > most:
-        rows = np.unique(np.linspace(0, n_rows - 1, most).astype(np.int64))
-        table, labels, parts = np.asarray(table[:, rows]), labels[rows], parts[rows]
-    ridge = options.ridge or choose_ridge(table, labels, parts)
+    parts = splits(library, parts=3)
+    few, many = (spread(library, cells) for cells in (CELLS // 3, CELLS))
+    table = library.log_probabilities
+    ridge = options.ridge or choose_ridge(np.asarray(table[:, few]), library.labels[few], parts[few])
+    table, labels = np.asarray(table[:, many]), library.labels[many]
+    n_members = len(table)
     parameters = log_linear_weights(Features.of(table, labels), ridge=ridge)
     return (LogLinearPool(tuple(parameters[:n_members].tolist()), tuple(parameters[n_members:].tolist()), ridge),)
+
+
+def spread(library: Library, cells: int) -> Array:
+    """Evenly spaced rows (positions), at least 2,000, that hold about `cells` cells of the table; or all rows."""
+    n_members, n_rows, n_classes = library.log_probabilities.shape
+    most = max(2_000, cells // (n_members * n_classes))
+    if n_rows <= most:
+        return np.arange(n_rows)
+    return np.unique(np.linspace(0, n_rows - 1, most).astype(np.int64))
 
 
 def greedy_selection(library: Library, options: Options) -> tuple[Pool, ...]:
@@ -361,7 +369,7 @@ def stacking(library: Library, options: Options) -> tuple[Pool, ...]:
 
 
 def auto(library: Library, options: Options) -> tuple[Pool, ...]:
-    """The fixed recipe: the mean of the weighted linear and the log-linear pool; one temperature follows."""
+    """The fixed recipe: the mean of the weighted linear and the log-linear pool; temperatures before and after."""
     return weighted(library, options) + log_linear(library, options)
 
 
