@@ -226,10 +226,11 @@ def resolve_precision(params: ModelParams, state_folder: Path, n_classes: int) -
 
 def run_key(params: ModelParams, *, fold: int, number: int, identity: str, precision: str) -> str:
     """A hash of all that determines the weights: parameters, data, code, versions, threads."""
-    code = [path.read_text(encoding="utf-8") for path in sorted(Path(__file__).parent.glob("*.py"))]
+    code = "".join(path.read_text(encoding="utf-8") for path in sorted(Path(__file__).parent.glob("*.py")))
+    weights = sha256(params.pretrained) if Path(params.pretrained).is_file() else ""
     parts = [
-        params.model_dump(mode="json", exclude=WITHOUT_EFFECT), fold, number, identity, precision,
-        sha256(params.pretrained) if Path(params.pretrained).is_file() else "", torch.get_num_threads(), versions(), hashlib.sha256("".join(code).encode()).hexdigest(),
+        params.model_dump(mode="json", exclude=WITHOUT_EFFECT), weights, fold, number, identity, precision,
+        torch.get_num_threads(), versions(), hashlib.sha256(code.encode()).hexdigest(),
     ]  # fmt: skip
     return hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()[:24]
 
