@@ -18,6 +18,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any, Literal
 
+import cv2
 import pandas as pd
 import pyarrow as pa
 import pyarrow.parquet as pq
@@ -26,7 +27,7 @@ from layouts.records import Listing
 from storage.atomic import replacing
 from storage.errors import PodiumError
 from storage.hashes import perceptual_hash
-from storage.intake import Encoding, Intake, TruncatedImageError, encode, pixel_hash, read_image, shrink
+from storage.intake import Encoding, Intake, TruncatedImageError, encode, read_image, shrink
 from storage.shards import ShardWriter
 
 SHARDS = 48  # as many as that, of at least FEWEST images each
@@ -95,6 +96,7 @@ def tasks(listing: Listing, form: Form, folder: Path) -> Iterator[Task]:
 
 def run(task: Task) -> Outcome:
     """Make one shard, unless it is finished already."""
+    cv2.setNumThreads(1)  # the processes are the parallelism
     mark = fingerprint(task)
     if (done := finished(task, mark)) is not None:
         return done
@@ -118,10 +120,8 @@ def run(task: Task) -> Outcome:
 
 def rows_of(table: pd.DataFrame) -> Iterator[dict[str, Any]]:
     """The rows of a table as dictionaries, a few thousand of them in memory at a time."""
-    names = list(table.columns)
     for start in range(0, len(table), 4096):
-        part = table.iloc[start : start + 4096]
-        yield from (dict(zip(names, values, strict=True)) for values in part.itertuples(index=False, name=None))
+        yield from pa.Table.from_pandas(table.iloc[start : start + 4096], preserve_index=False).to_pylist()
 
 
 def take_in(row: dict[str, Any], task: Task, notes: Counter[str]) -> Any:
@@ -154,14 +154,15 @@ def take_in(row: dict[str, Any], task: Task, notes: Counter[str]) -> Any:
 def store(shard: ShardWriter, pixels: Any, image_id: str, task: Task) -> dict[str, Any]:
     """Append one image to the shard; the facts about it."""
     member = f"{Path(image_id).with_suffix('')}.{'jpg' if task.form.encoding == 'jpeg' else 'png'}"
-    offset, size = shard.add(member, encode(pixels, task.form.encoding, quality=task.form.jpeg_quality))
+    data = encode(pixels, task.form.encoding, quality=task.form.jpeg_quality)
+    offset, size = shard.add(member, data)
     return {
         "shard": f"{task.name}.tar",
         "offset": offset,
         "size": size,
         "width": pixels.shape[1],
         "height": pixels.shape[0],
-        "sha256": pixel_hash(pixels),
+        "sha256": hashlib.sha256(data).hexdigest(),  # equal for equal pixels, whatever file they came in
         "perceptual_hash": perceptual_hash(pixels),
     }
 
@@ -172,11 +173,11 @@ def write_facts(task: Task, facts: list[dict[str, Any]], metadata: dict[str, str
         pq.write_table(pa.Table.from_pylist(facts, FACTS).replace_schema_metadata(metadata), file)
 
 
-def read_facts(path: Path) -> tuple[pd.DataFrame, dict[str, str]]:
-    """A shard's table and what it was made from."""
-    table = pq.read_table(path)
-    metadata = {key.decode(): value.decode() for key, value in (table.schema.metadata or {}).items()}
-    return table.replace_schema_metadata(None).to_pandas(), metadata
+def read_facts(paths: list[Path]) -> pd.DataFrame:
+    """The tables of finished shards, one after another."""
+    tables = [pq.read_table(path).replace_schema_metadata(None) for path in paths]
+    facts: pd.DataFrame = (pa.concat_tables(tables) if tables else FACTS.empty_table()).to_pandas()
+    return facts
 
 
 def finished(task: Task, mark: str) -> Outcome | None:
@@ -184,12 +185,12 @@ def finished(task: Task, mark: str) -> Outcome | None:
     if not task.path(".parquet").is_file() or not task.path(".tar").is_file():
         return None
     try:
-        _, metadata = read_facts(task.path(".parquet"))
+        metadata = pq.read_schema(task.path(".parquet")).metadata or {}
     except (pa.ArrowException, OSError):
         return None
-    if metadata.get("fingerprint") != mark:
+    if metadata.get(b"fingerprint") != mark.encode():
         return None
-    return Outcome(task.name, len(task.rows), json.loads(metadata["notes"]))
+    return Outcome(task.name, len(task.rows), json.loads(metadata[b"notes"]))
 
 
 def fingerprint(task: Task) -> str:

@@ -12,10 +12,15 @@ import unicodedata
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from importlib import import_module
+from itertools import islice
 from pathlib import Path
 from typing import Any, Protocol, cast
 
+import numpy as np
 import pandas as pd
+import pyarrow as pa
+import pyarrow.compute as pc
+from numpy.typing import NDArray
 
 from storage.csvfile import ByteStyle, byte_style, read_csv
 from storage.errors import DataError, problems
@@ -32,6 +37,17 @@ LAYOUTS = {
     "idx": "idx files, as MNIST and Fashion-MNIST",
 }
 IMAGE_SUFFIXES = frozenset(suffix for suffixes in SUFFIXES.values() for suffix in suffixes)
+WAYS = {  # how ids name files: what is taken off the file's path to get the id
+    "": "",
+    "after adding the extension": r"\.[^./]+$",
+    "by file name in sub-folders": r"^.*/",
+    "by file name without extension": r"^.*/|\.[^./]+$",
+}
+UNUSUAL = (  # what any path that path_problem refuses has; most paths do not
+    r"[\x00-\x1f\x7f-\x9f\\:~]|\.\.|^/|[. ](?:/|$)|^[./ ]*$|[^/]{64}"
+    r"|[\x{200e}\x{200f}\x{202a}-\x{202e}\x{2066}-\x{2069}]"
+)
+CHUNK = 100_000  # names that are Python objects at one time
 Region = tuple[int, int, int, int]  # left, top, right, bottom in pixels; right and bottom are outside
 
 
@@ -106,10 +122,13 @@ def files_below(root: Path, folder: str = "") -> pd.Series[str]:
             prefix = "" if inside == "." else f"{inside}/"
             yield from (prefix + name for name in sorted(files) if Path(name).suffix.lower() in IMAGE_SUFFIXES)
 
-    found = pd.Series(list(names()), dtype="str")
-    if found.empty:
+    every = names()
+    parts = iter(lambda: pa.array(islice(every, CHUNK), pa.large_string()), pa.array([], pa.large_string()))
+    found = pa.chunked_array(list(parts), pa.large_string())
+    if not len(found):
         raise DataError(f"{top} holds no images ({', '.join(sorted(IMAGE_SUFFIXES))})")
-    return found
+    series: pd.Series[str] = found.combine_chunks().to_pandas()
+    return series
 
 
 def locate(
@@ -121,33 +140,49 @@ def locate(
     If the table should list the `whole` folder, files that it does not list are noted.
     Raises DataError for paths that leave the root and for ids without a file.
     """
-    unsafe = [f"line {line}: {problem}" for line, text in ids.items() if (problem := path_problem(text))]
-    if unsafe:
-        raise DataError(problems(f"{table} names files that are refused", unsafe))
+    check_paths(ids, table=table)
     files = files_below(root, folder)
-    keys = {
-        "": files,
-        "after adding the extension": files.str.replace(r"\.[^./]+$", "", regex=True),
-        "by file name in sub-folders": files.str.replace(r"^.*/", "", regex=True),
-        "by file name without extension": files.str.replace(r"^.*/|\.[^./]+$", "", regex=True),
-    }
-    how = max(keys, key=lambda name: int(ids.isin(keys[name]).sum()))  # the first of equals: the plainest
-    found = ids.isin(keys[how])
-    if not found.all():
-        missing = [f"line {line}: {text}" for line, text in ids[~found].items()]
+    how, rows = match(ids, files)
+    if (rows < 0).any():
+        missing = [f"line {line}: {text}" for line, text in ids[rows < 0].items()]
         title = f"{len(missing)} of {len(ids)} images of {table} are missing (looked in {root / folder})"
         raise DataError(problems(title, missing))
-    wanted = pd.Index(keys[how])
-    twice = wanted[wanted.duplicated() & wanted.isin(ids)]
-    if len(twice):
-        raise DataError(problems(f"{root / folder}: several files fit one id of {table}", twice.unique().tolist()))
+    if how:
+        keys = files.str.replace(WAYS[how], "", regex=True)
+        twice = keys[keys.duplicated(keep=False) & keys.isin(ids)]
+        if len(twice):
+            raise DataError(
+                problems(f"{root / folder}: several files fit one id of {table}", files[twice.index].tolist())
+            )
     prefix = f"{folder}/" if folder else ""
-    places = prefix + files.iloc[wanted.get_indexer(pd.Index(ids))]
+    places = prefix + files.take(rows)
     places.index = ids.index
     unlisted = len(files) - ids.nunique() if whole else 0
     notes = [f"{table.name}: ids matched {how}"] if how else []
     notes += [f"{unlisted:,} images in {root / folder} are not listed in {table.name}"] if unlisted else []
     return places, notes
+
+
+def match(ids: pd.Series[str], files: pd.Series[str]) -> tuple[str, NDArray[np.int64]]:
+    """The plainest of WAYS in which most ids fit files, and for each id its row in `files`, -1 without one."""
+    best, rows = "", np.full(len(ids), -1)
+    wanted = pa.array(ids)
+    for how, ending in WAYS.items():
+        keys = files.str.replace(ending, "", regex=True) if ending else files
+        found = pc.fill_null(pc.index_in(wanted, value_set=pa.array(keys)), -1).to_numpy().astype(np.int64)
+        if (found >= 0).sum() > (rows >= 0).sum():
+            best, rows = how, found
+        if (rows >= 0).all():
+            break
+    return best, rows
+
+
+def check_paths(paths: pd.Series[str], *, table: Path) -> None:
+    """Refuse paths that leave the root or are not portable."""
+    unusual = paths[paths.str.contains(UNUSUAL, regex=True)]
+    unsafe = [f"line {line}: {problem}" for line, text in unusual.items() if (problem := path_problem(text))]
+    if unsafe:
+        raise DataError(problems(f"{table} names files that are refused", unsafe))
 
 
 def check_ids(ids: pd.Series[str], *, table: Path) -> None:

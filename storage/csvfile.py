@@ -14,11 +14,13 @@ import difflib
 import io
 import re
 import stat
+from array import array
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Literal
 
+import numpy as np
 import pandas as pd
 import pyarrow as pa
 
@@ -36,7 +38,7 @@ class _Rows:
     """The body of a table while it is being read."""
 
     header: list[str]
-    lines: list[int] = field(default_factory=list)
+    lines: array[int] = field(default_factory=lambda: array("q"))
     chunk: list[list[str]] = field(default_factory=list)
     columns: list[list[pa.Array]] = field(default_factory=list)  # finished chunks, each one array per column
     problems: list[str] = field(default_factory=list)
@@ -52,7 +54,7 @@ class _Rows:
             return pd.DataFrame({name: pd.Series(dtype="str") for name in self.header})
         arrays = [pa.chunked_array(list(parts)) for parts in zip(*self.columns, strict=True)]
         frame: pd.DataFrame = pa.table(arrays, names=self.header).to_pandas()
-        frame.index = pd.Index(self.lines, name="line", dtype="int64")
+        frame.index = pd.Index(np.frombuffer(self.lines, np.int64), name="line")
         return frame
 
 

@@ -11,7 +11,6 @@ converts it to RGB; turned once as EXIF says. Profiles, comments and trailing by
 
 from __future__ import annotations
 
-import hashlib
 import io
 import re
 import warnings
@@ -81,8 +80,12 @@ def read_image(source: str | Path | bytes, *, name: str = "", max_pixels: int = 
 
 def encode(pixels: Pixels, encoding: Encoding, *, quality: int = 95) -> bytes:
     """The canonical bytes of an image: PNG (lossless) or JPEG."""
-    options = [cv2.IMWRITE_JPEG_QUALITY, quality] if encoding == "jpeg" else [cv2.IMWRITE_PNG_COMPRESSION, 3]
-    done, data = cv2.imencode(".jpg" if encoding == "jpeg" else ".png", pixels[:, :, ::-1], options)
+    options = {
+        "jpeg": [cv2.IMWRITE_JPEG_QUALITY, quality],
+        "png": [cv2.IMWRITE_PNG_COMPRESSION, 1, cv2.IMWRITE_PNG_STRATEGY, cv2.IMWRITE_PNG_STRATEGY_RLE],
+    }  # run lengths: half the time of zlib's default for 4% more bytes on photos
+    blue_first = cv2.cvtColor(pixels, cv2.COLOR_RGB2BGR)
+    done, data = cv2.imencode(".jpg" if encoding == "jpeg" else ".png", blue_first, options[encoding])
     if not done:
         raise DataError(f"an image of {pixels.shape[1]} x {pixels.shape[0]} cannot be written as {encoding}")
     return bytes(data)
@@ -97,13 +100,6 @@ def shrink(pixels: Pixels, max_side: int | None) -> Pixels:
     size = (max(1, round(width * scale)), max(1, round(height * scale)))
     smaller: Any = cv2.resize(pixels, size, interpolation=cv2.INTER_AREA)
     return cast(Pixels, smaller)
-
-
-def pixel_hash(pixels: Pixels) -> str:
-    """The SHA-256 of shape and pixels: equal for equal pictures, whatever file they came in."""
-    digest = hashlib.sha256(f"{pixels.shape}".encode())
-    digest.update(np.ascontiguousarray(pixels).data)
-    return digest.hexdigest()
 
 
 def _decode(data: bytes, name: str, max_pixels: int) -> Image.Image:
@@ -168,12 +164,14 @@ def _canonical(image: Image.Image, name: str) -> Intake:
     pixels: Any = np.asarray(rgb)
     if min(rgb.size) < SMALLEST_SIDE:
         notes.append(f"under {SMALLEST_SIDE} pixels")
-    if (pixels == pixels[0, 0]).all():
+    if (pixels[::16, ::16] == pixels[0, 0]).all() and (pixels == pixels[0, 0]).all():
         notes.append("one colour only")
     return Intake(pixels, format_, tuple(notes))
 
 
 def _orientation(image: Image.Image) -> int:
+    if image.format not in ("TIFF", "MPO") and not any("xif" in key or key == "xmp" for key in map(str, image.info)):
+        return 1
     try:
         return int(image.getexif().get(ORIENTATION, 1))
     except Exception:  # damaged EXIF: as if there were none

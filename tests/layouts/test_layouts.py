@@ -7,12 +7,16 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pandas as pd
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from layouts import cifar
 from layouts.boxes import box_region
-from layouts.records import LAYOUTS, Listing, layout
+from layouts.records import LAYOUTS, Listing, check_paths, layout
 from storage.errors import DataError, IntegrityError
+from storage.paths import path_problem
 from tests import competitions
 
 
@@ -84,6 +88,20 @@ def test_without_meta_and_sample(documents: Path) -> None:
 def first_row(folder: Path) -> tuple[str, str]:
     image_id, label = (folder / "train.csv").read_text().splitlines()[1].split(",")
     return image_id, label
+
+
+PIECES = ["..", ".", "/", "~", "\\", "C:", " ", "\n", "\u202e", "\u2069", "\x9f", "a", "b.png", "é" * 70, "é" * 130]
+
+
+@given(st.lists(st.sampled_from(PIECES), max_size=5).map("".join))
+def test_every_path_that_is_refused_looks_unusual(path: str) -> None:
+    refused = path_problem(path) is not None
+    try:
+        check_paths(pd.Series([path], dtype="str"), table=Path("t.csv"))
+    except DataError:
+        assert refused
+    else:
+        assert not refused
 
 
 Edit = Callable[[Path], object]
