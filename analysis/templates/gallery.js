@@ -95,15 +95,21 @@
     made.dataset.id = row[ID];
     made.append(picture(row[PICTURE], row[ID]));
     const list = element("span", undefined, "votes");
-    for (const [label, count] of votes(row).slice(0, 4)) {
+    for (const [label, text] of captions(row)) {
       const vote = element("span");
-      vote.append(element("b", data.classes[label]), ` ×${count}`);
+      vote.append(element("b", data.classes[label]), ` ${text}`);
       list.append(vote);
     }
     made.append(list);
     mark(made, row);
     made.addEventListener("click", () => open(place));
     return made;
+  }
+  function captions(row) {
+    const counted = votes(row).slice(0, 4).map(([label, count]) => [label, `×${count}`]);
+    if (data.mode !== "train") return counted;
+    const given = row[LABELS][0], all = row[LABELS][row[LABELS].length - 1];
+    return [[given, "given"], [all, "members"]];
   }
   function mark(made, row) {
     made.querySelector(".mark")?.remove();
@@ -133,6 +139,7 @@
     byId("view").querySelector(".body").scrollTop = 0;
     if (at + 1 < shown.length) new Image().src = large(shown[at + 1][PICTURE]);
   }
+  const percent = (share) => `${(share / 10).toFixed(share > 990 ? 1 : 0)}%`;
   function line(name, row, i) {
     const made = element("tr"), label = row[LABELS][i], top = votes(row)[0][0];
     const heading = element("th", name);
@@ -142,19 +149,19 @@
     const shares = row[SHARES][i];
     if (!shares) cell.append(element("span", "label only", "quiet"));
     else {
-      const grid = element("div", undefined, "share");
-      for (let k = 0; k < shares.length; k += 2) {
-        const bar = element("span", data.classes[shares[k]]);
-        bar.style.setProperty("--v", shares[k + 1] / 1000);
-        grid.append(bar, element("em", `${(shares[k + 1] / 10).toFixed(shares[k + 1] > 990 ? 1 : 0)}%`));
-      }
+      const grid = element("div", undefined, "share"), bar = element("span", undefined, "bar");
+      bar.style.setProperty("--v", shares[1] / 1000);
+      grid.append(bar, element("em", percent(shares[1])));
+      const rest = [];
+      for (let k = 2; k < shares.length; k += 2) rest.push(`${data.classes[shares[k]]} ${percent(shares[k + 1])}`);
+      grid.append(element("small", (shares[0] === label ? "" : `likeliest ${data.classes[shares[0]]}; `) + (rest.length ? `then ${rest.join(", ")}` : "")));
       cell.append(grid);
     }
     made.append(cell);
     return made;
   }
   function showNearest(row) {
-    byId("near-title").hidden = row[NEAR].length === 0;
+    byId("near").hidden = row[NEAR].length === 0;
     byId("view-near").replaceChildren(...row[NEAR].map((number) => {
       const [id, path, label] = data.near[number];
       const made = element("figure");
