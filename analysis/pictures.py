@@ -32,32 +32,25 @@ class Pictures:
     """The images of one index table by row number; read when asked for, never kept."""
 
     def __init__(self, table: pd.DataFrame, shards: Shards) -> None:
-        self._places = list(
-            zip(
-                table["image_id"].astype(str),
-                table["shard"].astype(str),
-                table["offset"].astype(int),
-                table["size"].astype(int),
-                strict=True,
-            )
-        )
+        self._ids = table["image_id"]
+        self._shard, self._names = pd.factorize(table["shard"])
+        self._offset, self._size = table["offset"].to_numpy(np.int64), table["size"].to_numpy(np.int64)
         self._shards = shards
 
     def __len__(self) -> int:
-        return len(self._places)
+        return len(self._ids)
 
     def __getitem__(self, row: int) -> Pixels:
-        image_id, shard, offset, size = self._places[row]
-        return decode(self._shards.read(shard, offset, size), name=image_id)
+        return decode(self.encoded(row), name=self.image_id(row))
 
     def image_id(self, row: int) -> str:
         """The id of one image."""
-        return self._places[row][0]
+        return str(self._ids.iloc[row])
 
     def encoded(self, row: int) -> bytes:
         """The stored bytes of one image."""
-        _, shard, offset, size = self._places[row]
-        return self._shards.read(shard, offset, size)
+        name = str(self._names[self._shard[row]])
+        return self._shards.read(name, int(self._offset[row]), int(self._size[row]))
 
     def stream(self, rows: Iterable[int]) -> Iterator[Pixels]:
         """The pictures of `rows`, one after another."""
