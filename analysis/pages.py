@@ -51,8 +51,9 @@ def render(template: str, *, title: str, scripts: Sequence[str] = (), **context:
 
 
 def write_page(path: str | Path, template: str, *, title: str, scripts: Sequence[str] = (), **context: Any) -> None:
-    """Render a page and write it to `path` at once."""
-    write_text(path, render(template, title=title, scripts=scripts, **context))
+    """Render a page and write it to `path` at once; broken characters of file names become question marks."""
+    page = render(template, title=title, scripts=scripts, **context)
+    write_text(path, page.encode("utf-8", "replace").decode("utf-8"))
 
 
 def policy(sources: Sequence[str]) -> str:
