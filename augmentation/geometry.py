@@ -94,7 +94,7 @@ def moved(x: float, y: float) -> Floats:
 
 
 def warp(pixels: Pixels, matrix: Floats, target: tuple[int, int], border: Border) -> Pixels:
-    """The copy's pixels: one interpolation, bilinear.  # (height, width, 3)
+    """The copy's pixels: one interpolation, bilinear.  # (height, width, n_channels)
 
     Always a new array, except where nothing at all moves.
     """
@@ -103,7 +103,7 @@ def warp(pixels: Pixels, matrix: Floats, target: tuple[int, int], border: Border
     options: dict[str, Any] = {
         "flags": cv2.INTER_LINEAR,
         "borderMode": BORDERS[border.mode],
-        "borderValue": border.colour,
+        "borderValue": (*border.colour, 0),
     }
     size = (target[1], target[0])
     if np.abs(matrix[2, :2]).max() < 1e-12:

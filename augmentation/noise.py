@@ -65,7 +65,7 @@ def normal_table(sigma: float) -> npt.NDArray[np.float64]:
 def add_gaussian(pixels: Pixels, sigma: float, random: PixelRandom) -> Pixels:
     """Gaussian noise of `sigma` grey levels, independent per pixel and channel, clipped to 0..255."""
     table = normal_table(sigma)
-    first, second = random.bytes(pixels.shape), random.bytes(pixels.shape)
+    first, second = random.bytes((2, *pixels.shape))
     if sigma <= IN_BYTES:
         table = table + 64
         cv2.LUT(first, table.astype(np.uint8), dst=first)
