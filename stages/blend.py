@@ -94,7 +94,7 @@ class BlendParams(Section):
     )
     routes: list[RouteParams] = Field([], description="pairs of classes that a specialist decides")
     power: float = Field(0.5, gt=0, le=10, description="exponent of the power mean")
-    shrink: float = Field(0.05, ge=0, le=10, description="pseudo-rows toward uniform weights, as a share of the rows")
+    shrink: float = Field(0.2, ge=0, le=10, description="pseudo-rows toward uniform weights, as a share of the rows")
     rounds: int = Field(50, ge=1, le=1000, description="rounds of greedy selection")
     bags: int = Field(20, ge=1, le=1000, description="bags of the bagged greedy selection")
     compare_with: list[Method] = Field(
