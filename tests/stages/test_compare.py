@@ -1,0 +1,107 @@
+"""compare: the report of a real small contest holds its numbers, its pictures and its warnings."""
+
+from __future__ import annotations
+
+import html
+import json
+import re
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import pytest
+from sklearn.metrics import f1_score
+
+from stages.compare import main
+from tests.contest import Contest, build
+
+
+@pytest.fixture(scope="module")
+def contest(tmp_path_factory: pytest.TempPathFactory) -> Contest:
+    found = build(tmp_path_factory.mktemp("compare"), n_train=150, n_test=120)
+    (found.folder / "submissions/team/old.pkl").write_bytes(b"\x80\x04.")
+    ids, labels = found.index.test["image_id"], found.truth
+    shuffled = np.array([3, 1, 4, 0, 5, 9, 2, 6, 8, 7])[labels]
+    pd.DataFrame({"ID": ids, "target": shuffled}).to_csv(found.folder / "submissions/team/odd.csv", index=False)
+    params = found.folder / "params.yaml"
+    params.write_text(params.read_text().replace("compare: {}", "compare: {board: {kim: 0.9, lee: 0.7}}"))
+    run(found)
+    return found
+
+
+def run(contest: Contest) -> None:
+    options = dict(zip(contest.arguments()[::2], contest.arguments()[1::2], strict=True))
+    main(**{name.removeprefix("--"): Path(value) for name, value in options.items()})
+
+
+def page(contest: Contest, name: str) -> str:
+    return html.unescape((contest.folder / "analysis/report" / name).read_text())
+
+
+def data_of(contest: Contest, name: str, key: str) -> Any:
+    text = (contest.folder / "analysis/report" / name).read_text()
+    found = re.search(rf'<script type="application/json" id="{key}">(.*?)</script>', text, flags=re.DOTALL)
+    assert found
+    return json.loads(found[1])
+
+
+def test_scores_equal_scikit_learn(contest: Contest) -> None:
+    from stages.tables import canonical_order, read_probabilities
+
+    oof = canonical_order(
+        read_probabilities(contest.folder / "data/blend/oof.parquet"), contest.index.train["image_id"]
+    )
+    truth = contest.index.train["label"]
+    score = f1_score(truth, oof.log_probabilities.argmax(1), labels=range(10), average="macro", zero_division=0)
+    assert f"{score:.4f}" in page(contest, "index.html")
+
+
+def test_disputed_images_are_those_on_which_sources_differ(contest: Contest) -> None:
+    data = data_of(contest, "gallery.html", "gallery-data")
+    assert data["sources"][-4:] == ["kim", "kim_v2", "lee", "odd"]
+    said = {row[0]: row[2] for row in data["rows"]}
+    kim = pd.read_csv(contest.folder / "submissions/team/kim.csv").set_index("ID")["target"]
+    assert all(labels[-4] == kim[image_id] for image_id, labels in said.items())
+    assert all(len(set(labels)) > 1 for labels in said.values())
+    uncertain = [row[4] for row in data["rows"]]
+    assert uncertain == sorted(uncertain, reverse=True)
+
+
+def test_every_picture_on_a_page_is_there(contest: Contest) -> None:
+    folder = contest.folder / "analysis/report"
+    data = data_of(contest, "gallery.html", "gallery-data")
+    paths = [row[1] for row in data["rows"]] + [near[1] for near in data["near"]]
+    assert paths
+    assert all((folder / path).is_file() for path in paths)
+    assert {near[2] for near in data["near"]} <= set(range(10))
+
+
+def test_refused_and_odd_files_are_said_with_a_remedy(contest: Contest) -> None:
+    text = page(contest, "index.html")
+    assert "refusing a pickle" in text
+    assert "its classes look permuted" in text
+    assert "class_order: [3, 1, 4, 0, 5, 9, 2, 6, 8, 7]" in text or "class_order: [" in text
+    assert "What the board allows" in text
+
+
+def test_large_pictures_get_a_small_one_beside_them(tmp_path: Path) -> None:
+    contest = build(tmp_path, n_train=60, n_test=30, size=(320, 240))
+    run(contest)
+    folder = contest.folder / "analysis/report"
+    small = sorted(path.name for path in (folder / "thumbnails").glob("test-*"))
+    assert small
+    assert small == sorted(path.name for path in (folder / "images").glob("test-*"))
+
+
+def test_the_same_inputs_give_the_same_report(contest: Contest) -> None:
+    before = {path.name: path.read_bytes() for path in (contest.folder / "analysis/report").glob("*.html")}
+    run(contest)
+    assert before == {path.name: path.read_bytes() for path in (contest.folder / "analysis/report").glob("*.html")}
+
+
+def test_it_starts_without_torch() -> None:
+    code = "import sys, stages.compare; sys.exit('torch' in sys.modules)"
+    assert subprocess.run([sys.executable, "-c", code], check=False, cwd=Path(__file__).parents[2]).returncode == 0
