@@ -9,6 +9,7 @@ images; its slope tells what two million images would take. Pictures: scikit-lea
 
 from __future__ import annotations
 
+import contextlib
 import io
 import os
 import subprocess
@@ -34,7 +35,7 @@ from storage.intake import Encoding, encode
 OUT = Path(__file__).parent / "results" / "intake.json"
 WORKERS = os.cpu_count() or 1
 CASES: tuple[tuple[str, int, Encoding], ...] = (("photos 443 x 591", 1200, "jpeg"), ("digits 28 x 28", 12_000, "png"))
-GROWTH = (25_000, 50_000, 100_000)
+GROWTH = (40_000, 80_000, 160_000)
 TARGET, LIMIT_MB = 2_000_000, 2000
 ROUNDS = 3
 
@@ -149,13 +150,9 @@ def peak_of(child: subprocess.Popen[bytes]) -> float:
     def watch() -> None:
         nonlocal peak
         while child.poll() is None:
-            total = 0
-            for each in [process, *process.children(recursive=True)]:
-                try:
-                    total += each.memory_info().rss
-                except psutil.NoSuchProcess:
-                    continue
-            peak = max(peak, total / 2**20)
+            with contextlib.suppress(psutil.NoSuchProcess):  # one that ended between two looks
+                total = sum(each.memory_info().rss for each in [process, *process.children(recursive=True)])
+                peak = max(peak, total / 2**20)
             time.sleep(0.02)
 
     watcher = threading.Thread(target=watch)

@@ -22,7 +22,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from numpy.typing import NDArray
 
-from storage.csvfile import ByteStyle, byte_style, read_csv
+from storage.csvfile import ByteStyle, byte_style, read_csv, repeated
 from storage.errors import DataError, problems
 from storage.intake import SUFFIXES, Pixels
 from storage.paths import path_problem, read_below
@@ -149,7 +149,8 @@ def locate(
         raise DataError(problems(title, missing))
     if how:
         keys = files.str.replace(WAYS[how], "", regex=True)
-        twice = keys[keys.duplicated(keep=False) & keys.isin(ids)]
+        twice = keys[repeated(keys)]
+        twice = twice[twice.isin(ids)]
         if len(twice):
             raise DataError(
                 problems(f"{root / folder}: several files fit one id of {table}", files[twice.index].tolist())
@@ -157,7 +158,7 @@ def locate(
     prefix = f"{folder}/" if folder else ""
     places = prefix + files.take(rows)
     places.index = ids.index
-    unlisted = len(files) - ids.nunique() if whole else 0
+    unlisted = len(files) - len(np.unique(rows)) if whole else 0
     notes = [f"{table.name}: ids matched {how}"] if how else []
     notes += [f"{unlisted:,} images in {root / folder} are not listed in {table.name}"] if unlisted else []
     return places, notes
@@ -187,24 +188,25 @@ def check_paths(paths: pd.Series[str], *, table: Path) -> None:
 
 def check_ids(ids: pd.Series[str], *, table: Path) -> None:
     """Refuse empty ids."""
-    empty = [f"line {line}: empty {ids.name}" for line in ids.index[ids.str.strip() == ""]]
+    blank = ids[ids.str.len() == 0].index.union(ids[ids.str.isspace()].index)
+    empty = [f"line {line}: empty {ids.name}" for line in blank]
     if empty:
         raise DataError(problems(f"{table} has rows without an id", empty))
 
 
 def without_repeats(train: pd.DataFrame, *, table: Path) -> tuple[pd.DataFrame, list[str]]:
     """Rows with each image_id once; raises DataError where one id has two labels."""
-    repeated = train[train["image_id"].duplicated(keep=False)]
-    if repeated.empty:
+    twice = train[repeated(train["image_id"])]
+    if twice.empty:
         return train, []
     found = []
-    for image_id, rows in repeated.groupby("image_id", sort=False):
+    for image_id, rows in twice.groupby("image_id", sort=False):
         if rows["label"].nunique() > 1:
             told = " and ".join(f"{label} (line {line})" for line, label in rows["label"].items())
             found.append(f"{image_id} has labels {told}")
     if found:
         raise DataError(problems(f"{table} contradicts itself", found))
-    number = repeated["image_id"].nunique()
+    number = twice["image_id"].nunique()
     return train.drop_duplicates("image_id"), [f"{number:,} ids appear twice with the same label; kept once"]
 
 

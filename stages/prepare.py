@@ -17,8 +17,12 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
+import numpy as np
 import pandas as pd
+import pyarrow as pa
+import pyarrow.compute as pc
 import typer
+from numpy.typing import NDArray
 from pydantic import Field
 
 from layouts import canonical
@@ -27,7 +31,7 @@ from stages.entry import entry
 from stages.params import check, read_params, section
 from stages.tables import INDEX, Classes, SubmissionFormat, write_index
 from storage.atomic import building, write_json
-from storage.csvfile import read_csv
+from storage.csvfile import read_csv, repeated
 from storage.errors import DataError, problems
 from storage.section import Section
 
@@ -105,6 +109,7 @@ def prepare(listing: Listing, out: Path, chosen: PrepareParams, *, work: Path, w
 def make_shards(listing: Listing, form: canonical.Form, folder: Path, workers: int) -> list[canonical.Outcome]:
     """All shards of a listing, in order; raises DataError with the problems of all images."""
     from joblib import Parallel, delayed
+    from joblib.externals.loky import get_reusable_executor
     from joblib.externals.loky.process_executor import TerminatedWorkerError
 
     n_images = len(listing.train) + len(listing.test)
@@ -126,6 +131,8 @@ def make_shards(listing: Listing, form: canonical.Form, folder: Path, workers: i
         raise DataError(
             problems("a worker died (decoder crash or no memory) at one of these images", at_hand)
         ) from None
+    if workers > 1:
+        get_reusable_executor().shutdown(wait=True)  # their memory is not needed for the tables
     if found:
         raise DataError(problems(f"images below {listing.root} cannot be used", sorted(found)))
     return sorted(outcomes, key=lambda outcome: outcome.name)
@@ -204,12 +211,14 @@ def make_report(
     listing: Listing, train: pd.DataFrame, test: pd.DataFrame, outcomes: list[canonical.Outcome], *, strict: bool
 ) -> dict[str, Any]:
     """What a person should know about the data, as plain values; raises DataError for contradictions if `strict`."""
-    alike = train.loc[train["sha256"].duplicated(keep=False), ["sha256", "image_id", "label"]].sort_values("image_id")
+    alike = train.loc[repeated(train["sha256"].str.slice(0, 16)), ["sha256", "image_id", "label"]].sort_values(
+        "image_id"
+    )
     groups = [rows for _, rows in alike.groupby("sha256") if rows["label"].nunique() > 1]
     contradictions = [", ".join(rows["image_id"]) for rows in groups]
     if strict and contradictions:
         raise DataError(problems("equal pictures with different labels", contradictions))
-    leaked = test["image_id"][test["sha256"].isin(train["sha256"])].tolist()
+    leaked = test["image_id"][among(test["sha256"], train["sha256"][among(train["sha256"], test["sha256"])])].tolist()
     names = list(listing.classes.values())
     counts: Counter[str] = Counter()
     for outcome in outcomes:
@@ -228,6 +237,12 @@ def make_report(
         "contradictions": contradictions[:1000],
         "test_equal_to_train": leaked[:1000],
     }
+
+
+def among(values: pd.Series[str], others: pd.Series[str]) -> NDArray[np.bool_]:
+    """Where a text of one column appears in another.  # (n_rows,)"""
+    found: NDArray[np.bool_] = pc.is_in(pa.array(values), value_set=pa.array(others)).to_numpy(zero_copy_only=False)
+    return found
 
 
 def place(shard: Path, folder: Path) -> None:
