@@ -29,6 +29,7 @@ VARIANTS = (
 EXACT = -1  # the variant number of pairs whose pixels are equal byte by byte
 BLOCKS = 5  # a hash is cut into five; any two of them are a bucket: all pairs within 3 bits share one
 WINDOW = 24  # in a crowded bucket, each image meets this many neighbours in order of their hash
+PATIENCE, CLOSE = 3, 2  # after so many vain looks an image and variant, only pairs within so many bits are looked at
 
 
 @dataclass(frozen=True)
@@ -104,27 +105,31 @@ def find_duplicates(
     """All exact duplicates, and the near ones within `max_distance` bits whose pixels correlate.
 
     `hashes` are those of all versions, (8, n_rows); `exact` holds a digest of each row's pixels. `joined` numbers rows
-    that already belong together (groups): pairs inside one number are not looked for. Pairs within 3 bits are all met,
-    those up to `max_distance` mostly; of many like pictures each is tied to some, not to all. Time is O(n log n).
+    that already belong together (groups): pairs inside one number are not looked for. Pairs within 3 bits are met,
+    those up to `max_distance` mostly (less where hundreds of thousands of pictures are alike: see PATIENCE); of many
+    equal pictures each is tied to some, not to all. Time is O(n log n), memory some hundred bytes a row.
     """
     n_rows = hashes.shape[1]
     found = [_exact_pairs(exact)]
-    components = merge(n_rows, [found[0][:, :2]], joined)
+    components = merge(n_rows, found[0], None if joined is None else np.unique(joined, return_inverse=True)[1])
     kinds, scores = [np.full(len(found[0]), EXACT)], [np.ones(len(found[0]), np.float32)]
-    seen = np.empty(0, np.int64)
-    for variant, pairs in _candidates(hashes, variants, max_distance):
-        codes = (pairs[:, 0] * n_rows + pairs[:, 1]) * 8 + variant
-        fresh = (components[pairs[:, 0]] != components[pairs[:, 1]]) & ~_contains(seen, codes)
-        if not fresh.any():
-            continue
-        seen = np.insert(seen, np.searchsorted(seen, new := np.unique(codes[fresh])), new)
-        agreement = _verify(pairs[fresh], variant, thumbnails)
-        good = agreement >= correlation
-        if good.any():
-            found.append(pairs[fresh][good])
-            kinds.append(np.full(int(good.sum()), variant))
-            scores.append(agreement[good])
-            components = merge(n_rows, [found[-1]], components)
+    for variant in variants:
+        seen, patience = np.empty(0, np.int64), PATIENCE * n_rows
+        for pairs in _candidates(hashes, variant, max_distance):
+            codes = pairs[:, 0] * n_rows + pairs[:, 1]
+            fresh = (components[pairs[:, 0]] != components[pairs[:, 1]]) & ~_contains(seen, codes)
+            if len(seen) > patience:
+                fresh &= np.bitwise_count(hashes[0, pairs[:, 0]] ^ hashes[variant, pairs[:, 1]]) <= CLOSE
+            if not fresh.any():
+                continue
+            seen = np.insert(seen, np.searchsorted(seen, new := np.unique(codes[fresh])), new)
+            agreement = _verify(pairs[fresh], variant, thumbnails)
+            good = agreement >= correlation
+            if good.any():
+                found.append(pairs[fresh][good])
+                kinds.append(np.full(int(good.sum()), variant))
+                scores.append(agreement[good])
+                components = merge(n_rows, found[-1], components)
     return Duplicates(np.concatenate(found), np.concatenate(kinds), np.concatenate(scores), components)
 
 
@@ -136,16 +141,13 @@ def _contains(ordered: NDArray[np.int64], values: NDArray[np.int64]) -> NDArray[
     return np.asarray(ordered[places] == values)
 
 
-def merge(n_rows: int, pairs: Sequence[Rows], joined: NDArray[np.int64] | None = None) -> NDArray[np.int64]:
-    """Union-find: rows tied by any pair, or by an equal number in `joined`, get one number, counted from 0."""
-    links = [*pairs]
-    if joined is not None:
-        order = np.argsort(joined, kind="stable")
-        same = joined[order][1:] == joined[order][:-1]
-        links.append(np.column_stack([order[:-1][same], order[1:][same]]))
-    edges = np.concatenate(links) if links else np.empty((0, 2), np.int64)
-    graph = coo_array((np.ones(len(edges), np.int8), (edges[:, 0], edges[:, 1])), shape=(n_rows, n_rows))
-    return np.asarray(connected_components(graph, directed=False)[1], np.int64)
+def merge(n_rows: int, pairs: Rows, joined: NDArray[np.int64] | None = None) -> NDArray[np.int64]:
+    """Union-find: rows tied by any pair, or by an equal number (0, 1, ...) in `joined`, get one number.  # (n_rows,)"""
+    joined = np.arange(n_rows) if joined is None else joined
+    size = int(joined.max(initial=-1)) + 1
+    ties = joined[pairs]
+    graph = coo_array((np.ones(len(ties), np.int8), (ties[:, 0], ties[:, 1])), shape=(size, size))
+    return np.asarray(connected_components(graph, directed=False)[1][joined], np.int64)
 
 
 def _exact_pairs(digests: Sequence[str]) -> Rows:
@@ -157,22 +159,19 @@ def _exact_pairs(digests: Sequence[str]) -> Rows:
     return np.column_stack([first[inverse][later], rows[later]]).astype(np.int64)
 
 
-def _candidates(hashes: Hashes, variants: Sequence[int], max_distance: int) -> Iterator[tuple[int, Rows]]:
-    """(variant, pairs) batches of at most one pair a row: pairs[:, 1] turned by `variant` looks like pairs[:, 0]."""
+def _candidates(hashes: Hashes, variant: int, max_distance: int) -> Iterator[Rows]:
+    """Batches of at most one pair a row: pairs[:, 1] turned by `variant` looks like pairs[:, 0]."""
     cuts = np.linspace(0, 64, BLOCKS + 1).astype(int)
     blocks = [_ones(int(b - a)) << int(a) for a, b in pairwise(cuts)]
     rows = np.arange(hashes.shape[1])
-    for variant in variants:
-        values = hashes[0] if variant == 0 else np.concatenate([hashes[0], hashes[variant]])
-        owner = rows if variant == 0 else np.concatenate([rows, rows])
-        other = np.zeros(len(values), bool)
-        other[len(rows) :] = True
-        by_hash = np.argsort(values, kind="stable")
-        for first, second in combinations(blocks, 2):
-            keys = values & np.uint64(first | second)
-            order = by_hash[np.argsort(keys[by_hash], kind="stable")]
-            met = _neighbours(keys, values, owner=owner, other=other, order=order, max_distance=max_distance)
-            yield from ((variant, pairs) for pairs in met)
+    values = hashes[0] if variant == 0 else np.concatenate([hashes[0], hashes[variant]])
+    owner = rows if variant == 0 else np.concatenate([rows, rows])
+    other = np.arange(len(values)) >= len(rows)
+    by_hash = np.argsort(values, kind="stable")
+    for first, second in combinations(blocks, 2):
+        keys = values & np.uint64(first | second)
+        order = by_hash[np.argsort(keys[by_hash], kind="stable")]
+        yield from _neighbours(keys, values, owner=owner, other=other, order=order, max_distance=max_distance)
 
 
 def _neighbours(

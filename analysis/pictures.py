@@ -6,6 +6,8 @@ Reads the canonical images of `data/index/`; every function takes rows of an ind
 from __future__ import annotations
 
 import base64
+import os
+import tempfile
 from collections.abc import Iterable, Iterator, Sequence
 from typing import Any, cast
 
@@ -18,11 +20,13 @@ from storage.errors import IntegrityError
 from storage.shards import Shards
 
 Pixels = NDArray[np.uint8]
+IN_MEMORY = 256 * 2**20  # bytes
+REDUCED = {8: cv2.IMREAD_REDUCED_GRAYSCALE_8, 4: cv2.IMREAD_REDUCED_GRAYSCALE_4, 2: cv2.IMREAD_REDUCED_GRAYSCALE_2}
 
 
-def decode(data: bytes, *, name: str = "image") -> Pixels:
+def decode(data: bytes, *, name: str = "image", flag: int = cv2.IMREAD_COLOR_RGB) -> Pixels:
     """The RGB pixels (height, width, 3) of one of our own canonical encodings. Raises IntegrityError."""
-    pixels = cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_COLOR_RGB)
+    pixels = cv2.imdecode(np.frombuffer(data, np.uint8), flag)
     if pixels is None:
         raise IntegrityError(f"{name}: the stored image cannot be decoded. Delete data/index and run dvc repro prepare")
     return cast(Pixels, pixels)
@@ -35,6 +39,7 @@ class Pictures:
         self._ids = table["image_id"]
         self._shard, self._names = pd.factorize(table["shard"])
         self._offset, self._size = table["offset"].to_numpy(np.int64), table["size"].to_numpy(np.int64)
+        self._shape = table[["height", "width"]].to_numpy(np.int64)
         self._shards = shards
 
     def __len__(self) -> int:
@@ -52,41 +57,54 @@ class Pictures:
         name = str(self._names[self._shard[row]])
         return self._shards.read(name, int(self._offset[row]), int(self._size[row]))
 
+    def reduced(self, row: int, side: int) -> Pixels:
+        """One image, decoded in grey at 1/2, 1/4 or 1/8 where it then still has twice `side` pixels each way."""
+        smaller = min(self._shape[row]) / (2 * side)
+        flag = next((flag for factor, flag in REDUCED.items() if smaller >= factor), cv2.IMREAD_COLOR_RGB)
+        return decode(self.encoded(row), name=self.image_id(row), flag=flag)
+
     def stream(self, rows: Iterable[int]) -> Iterator[Pixels]:
         """The pictures of `rows`, one after another."""
         return (self[int(row)] for row in rows)
 
 
 class Thumbnails:
-    """Small grey squares (size, size) of the images of several tables in a row, kept up to a bound."""
+    """Small grey squares of the images of several tables in a row; each is decoded at most once.
 
-    def __init__(self, pictures: Sequence[Pictures], *, size: int = 32, keep: int = 100_000) -> None:
+    Those of millions of images are kept in a nameless temporary file, size x size bytes each, not in memory.
+    """
+
+    def __init__(self, pictures: Sequence[Pictures], *, size: int = 32) -> None:
         self._pictures = pictures
         self._starts = np.cumsum([0, *(len(part) for part in pictures)])
         self._size = size
-        self._keep = keep
-        self._kept: dict[int, Pixels] = {}
+        n_rows = int(self._starts[-1])
+        self._kept = _many((n_rows, size, size))
+        self._done = np.zeros(n_rows, bool)
 
     def __call__(self, rows: NDArray[np.int64]) -> Pixels:
         """Thumbnails of `rows`, counted through all tables: uint8 (n_rows, size, size)."""
-        return (
-            np.stack([self._one(int(row)) for row in rows])
-            if len(rows)
-            else np.empty((0, self._size, self._size), np.uint8)
-        )
-
-    def _one(self, row: int) -> Pixels:
-        if row not in self._kept:
-            if len(self._kept) >= self._keep:
-                self._kept.clear()
+        for row in rows[~self._done[rows]]:
             part = int(np.searchsorted(self._starts, row, side="right")) - 1
-            self._kept[row] = grey_square(self._pictures[part][row - int(self._starts[part])], self._size)
-        return self._kept[row]
+            self._kept[row] = grey_square(
+                self._pictures[part].reduced(row - self._starts[part], self._size), self._size
+            )
+            self._done[row] = True
+        return np.asarray(self._kept[rows])
+
+
+def _many(shape: tuple[int, int, int]) -> Pixels:
+    """Room for so many pictures: in memory if they are few. Raises OSError where the disk has no room for the rest."""
+    if np.prod(shape) < IN_MEMORY:
+        return np.zeros(shape, np.uint8)
+    with tempfile.TemporaryFile() as file:
+        os.posix_fallocate(file.fileno(), 0, int(np.prod(shape)))  # a full disk is an error now, not a crash later
+        return np.memmap(file, np.uint8, "r+", shape=shape)
 
 
 def grey_square(pixels: Pixels, size: int) -> Pixels:
     """Grey pixels squeezed to a square, so that flips and quarter turns of the picture are those of the square."""
-    grey = cv2.cvtColor(pixels, cv2.COLOR_RGB2GRAY)
+    grey = cv2.cvtColor(pixels, cv2.COLOR_RGB2GRAY) if pixels.ndim == 3 else pixels
     shrinks = min(grey.shape) >= size
     return cast(Pixels, cv2.resize(grey, (size, size), interpolation=cv2.INTER_AREA if shrinks else cv2.INTER_LINEAR))
 

@@ -1,6 +1,7 @@
 """Duplicates: found when turned, mirrored, re-encoded; not found where two pictures are merely alike."""
 
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import cv2
@@ -10,10 +11,12 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from sklearn.datasets import load_sample_images
 
+from analysis import pictures
 from analysis.duplicates import EXACT, VARIANTS, Duplicates, all_hashes, correlate, find_duplicates, merge, turn
-from analysis.pictures import grey_square
+from analysis.pictures import Pictures, Thumbnails, grey_square
 from storage.hashes import perceptual_hash
-from tests.small_index import digits
+from storage.shards import Shards
+from tests.small_index import digits, index_of
 
 Array = np.ndarray[Any, np.dtype[Any]]
 
@@ -129,6 +132,18 @@ def test_pairs_inside_a_group_are_not_looked_for() -> None:
     assert tied.components.tolist() == [0, 0, 0]
 
 
+def test_thumbnails_of_many_images_lie_in_a_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    images, labels = digits(5)
+    large = [cv2.resize(image, (300, 280), interpolation=cv2.INTER_CUBIC) for image in images]
+    index = index_of(tmp_path, large, labels, test=large[:2])
+    sides = [Pictures(table, Shards(index.folder)) for table in (index.train, index.test)]
+    wanted = Thumbnails(sides)(np.array([6, 0, 4, 5]))
+    monkeypatch.setattr(pictures, "IN_MEMORY", 0)
+    assert (Thumbnails(sides)(np.array([6, 0, 4, 5])) == wanted).all()
+    assert (wanted[0] == Thumbnails(sides)(np.array([1]))[0]).all()
+    assert np.abs(wanted[1].astype(int) - grey_square(images[0], 32)).mean() < 12  # decoded at a quarter of its size
+
+
 @pytest.mark.parametrize("count", [0, 1, 2])
 def test_few_images(count: int) -> None:
     images = digits(count)[0] if count else []
@@ -150,5 +165,5 @@ def test_merge_is_union_find(drawn: tuple[int, list[tuple[int, int]]]) -> None:
     root = list(range(n))
     for a, b in pairs:
         root = [root[a] if value == root[b] else value for value in root]
-    found = merge(n, [np.array(pairs, np.int64).reshape(-1, 2)])
+    found = merge(n, np.array(pairs, np.int64).reshape(-1, 2))
     assert len(set(zip(root, found.tolist(), strict=True))) == len(set(root)) == len(set(found.tolist()))
