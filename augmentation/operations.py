@@ -26,11 +26,10 @@ def apply(pixels: Pixels, row: Row, random: PixelRandom, *, grey_mean: float) ->
 
     `grey_mean` of the source is the pivot of the contrast.
     """
+    pixels = as_pixels(cv2.cvtColor(pixels, cv2.COLOR_RGBA2RGB))
     matrix = colour_matrix(row, grey_mean)
-    if matrix is None:
-        pixels = as_pixels(cv2.cvtColor(pixels, cv2.COLOR_RGBA2RGB))
-    else:
-        pixels = as_pixels(cv2.transform(pixels, matrix))
+    if matrix is not None:
+        pixels = as_pixels(cv2.transform(pixels, matrix, dst=pixels))
     if (exponent := row.get("gamma_exponent", 1.0)) != 1:
         pixels = as_pixels(cv2.LUT(pixels, np.rint(255 * (np.arange(256) / 255) ** exponent).astype(np.uint8)))
     if darkness := row.get("shadow_darkness"):
@@ -45,7 +44,7 @@ def apply(pixels: Pixels, row: Row, random: PixelRandom, *, grey_mean: float) ->
 
 
 def colour_matrix(row: Row, grey_mean: float) -> npt.NDArray[np.float32] | None:
-    """Brightness, contrast, saturation, hue and tint as one affine map from RGBx; None where nothing changes.  # (3, 5)
+    """Brightness, contrast, saturation, hue and tint as one affine map; None where nothing changes.  # (3, 4)
 
     Hue turns the chroma plane of YIQ, which keeps luminance.
     """
@@ -68,7 +67,7 @@ def colour_matrix(row: Row, grey_mean: float) -> npt.NDArray[np.float32] | None:
         offset = gain * offset + [row[f"tint_offset_{part}"] for part in "rgb"]
     if np.array_equal(matrix, np.eye(3)) and not offset.any():
         return None
-    return np.column_stack([matrix, np.zeros(3), offset]).astype(np.float32)
+    return np.column_stack([matrix, offset]).astype(np.float32)
 
 
 def lens(pixels: Pixels, row: Row, random: PixelRandom) -> Pixels:

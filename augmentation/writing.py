@@ -8,9 +8,9 @@ from __future__ import annotations
 
 import itertools
 import math
+import os
 import tarfile
 from collections import OrderedDict
-from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -23,7 +23,7 @@ from augmentation.copies import Copier, Prepared
 from augmentation.drawing import Draws
 from augmentation.plan import Integers, Plan
 from augmentation.recipe import AugmentParams
-from storage.errors import IntegrityError
+from storage.errors import IntegrityError, ResourceError
 from storage.shards import Shards, ShardWriter
 
 SHARD_BYTES = 64 * 2**20
@@ -108,14 +108,24 @@ def shard_task(name: str, rows: slice, plan: Plan, places: list[Place], encoding
     return ShardTask(name, rows.start, rows.stop, members, source, partner, draws, needed)
 
 
-def write_shard(task: ShardTask, *, params: AugmentParams, source_folder: Path, folder: Path) -> str:
-    """Render and store the copies of one task; returns the shard's name."""
+def write_shard(
+    task: ShardTask, *, params: AugmentParams, source_folder: Path, folder: Path, owner: int | None = None
+) -> ShardTask:
+    """Render and store the copies of one task; returns the task.
+
+    A worker process stops when `owner`, the process that started it, is gone. Raises ResourceError on a full disk.
+    """
     cv2.setNumThreads(1)
     sources = Sources(source_folder, task.places, Copier(params))
-    with ShardWriter(folder, task.name) as shard:
-        for row, member in enumerate(task.members):
-            shard.add(member, copy_bytes(task, row, sources).tobytes())
-    return task.name
+    try:
+        with ShardWriter(folder, task.name) as shard:
+            for row, member in enumerate(task.members):
+                if owner is not None and owner not in (os.getpid(), os.getppid()):
+                    raise SystemExit("the process that started this worker is gone")
+                shard.add(member, copy_bytes(task, row, sources).tobytes())
+    except OSError as error:
+        raise ResourceError(f"{folder / task.name}.tar cannot be written: {error.strerror or error}") from None
+    return task
 
 
 def copy_bytes(task: ShardTask, row: int, sources: Sources) -> Pixels:
@@ -160,14 +170,3 @@ def copy_sizes(params: AugmentParams, plan: Plan, train: pd.DataFrame) -> tuple[
         height, width = params.height_width
         return np.full(len(plan.source), width), np.full(len(plan.source), height)
     return train["width"].to_numpy()[plan.source], train["height"].to_numpy()[plan.source]
-
-
-def run_tasks(
-    function: Callable[[ShardTask], str], tasks: Sequence[ShardTask], *, workers: int, backend: str
-) -> list[str]:
-    """Run the tasks here, or in worker processes of the backend."""
-    if workers == 1 and backend == "loky":
-        return [function(task) for task in tasks]
-    from joblib import Parallel, delayed
-
-    return list(Parallel(n_jobs=workers, backend=backend)(delayed(function)(task) for task in tasks))

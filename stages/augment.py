@@ -9,25 +9,32 @@ Reads the index, the folds and, with `strength: fitted`, data/noise/fitted.yaml;
 
 from __future__ import annotations
 
+import fcntl
 import os
 import shutil
+import tempfile
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
-from typing import Annotated
+from typing import IO, Annotated
 
 import cv2
 import numpy as np
 import pandas as pd
 import typer
 
+from augmentation.catalogue import open_catalogue
 from augmentation.fitting import fitted_params
 from augmentation.plan import Plan, plan_copies
 from augmentation.recipe import AugmentParams
-from augmentation.writing import ShardTask, copy_sizes, cut_shards, mean_bytes, places_in_shard, run_tasks, write_shard
+from augmentation.workers import run
+from augmentation.writing import ShardTask, copy_sizes, cut_shards, mean_bytes, places_in_shard, write_shard
 from stages.entry import entry
 from stages.params import section
 from stages.tables import Folds, Index, content_hash, read_folds, read_index, write_augmented
-from storage.atomic import building, sync_folder
+from storage.atomic import TEMPORARY, building, sync_folder
 from storage.errors import ResourceError
 
 WORK = Path(".podium/augment")
@@ -54,20 +61,66 @@ def main(
 
 
 def augment(params: AugmentParams, index: Index, folds: Folds, *, out: Path, work: Path) -> pd.DataFrame:
-    """Write all copies to `out`; returns their table."""
+    """Write all copies to `out`; returns their table. Wrong parameters are refused before anything is written."""
+    open_catalogue(params.extra)
     plan = plan_copies(params, index.train, folds.table["fold"].to_numpy(), index.classes.names)
-    folder = work / work_key(params, index, folds)
-    folder.mkdir(parents=True, exist_ok=True)
     bytes_per_copy = mean_bytes(plan, index.train, params=params, source_folder=index.folder)
     tasks = cut_shards(plan, index.train, encoding=params.encoding, bytes_per_copy=bytes_per_copy)
-    remaining = [task for task in tasks if not (folder / f"{task.name}.tar").exists()]
-    require_space(folder, bytes_per_copy * sum(task.last - task.first for task in remaining))
-    job = partial(write_shard, params=params, source_folder=index.folder, folder=folder)
-    run_tasks(job, remaining, workers=params.workers or os.cpu_count() or 1, backend=params.backend)
-    table = place_copies(plan, params, index, folder, tasks)
-    write_augmented(folder / "index.parquet", table, index, folds)
-    publish(folder, out)
+    folder = work / work_key(params, index, folds)
+    with alone(folder):
+        remaining = [task for task in tasks if not (folder / f"{task.name}.tar").exists()]
+        require_space(folder, bytes_per_copy * sum(task.last - task.first for task in remaining))
+        write_all(remaining, params=params, source_folder=index.folder, folder=folder)
+        table = place_copies(plan, params, index, folder, tasks)
+        write_augmented(folder / "index.parquet", table, index, folds)
+        publish(folder, out)
     return table
+
+
+@contextmanager
+def alone(folder: Path) -> Iterator[None]:
+    """Hold the lock of a folder of unfinished work; clear away what other, interrupted recipes left beside it."""
+    folder.mkdir(parents=True, exist_ok=True)
+    with (folder.parent / f"{folder.name}.lock").open("w") as lock:
+        if not locked(lock):
+            raise ResourceError(f"another run is writing the same copies ({folder}). Wait for it, or stop it")
+        for other in folder.parent.glob("*.lock"):
+            if other.stem != folder.name:
+                with other.open("w") as theirs:
+                    if locked(theirs):
+                        shutil.rmtree(other.with_suffix(""), ignore_errors=True)
+                        other.unlink(missing_ok=True)
+        for leftover in folder.glob(f"{TEMPORARY}*"):
+            leftover.unlink()
+        yield
+        Path(lock.name).unlink()
+
+
+def locked(file: IO[str]) -> bool:
+    """Take the lock of an open file if nobody has it; a process that dies gives it back."""
+    try:
+        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return False
+    return True
+
+
+def write_all(tasks: list[ShardTask], *, params: AugmentParams, source_folder: Path, folder: Path) -> None:
+    """Write the shards that are missing, and say how it goes once a minute."""
+    workers = params.workers or os.cpu_count() or 1
+    owner = os.getpid() if params.backend == "loky" else None
+    job = partial(write_shard, params=params, source_folder=source_folder, folder=folder, owner=owner)
+    started = said = time.monotonic()
+    done, total = 0, sum(len(task.members) for task in tasks)
+    for task in run(job, tasks, workers=min(workers, max(1, len(tasks))), backend=params.backend):
+        done += len(task.members)
+        now = time.monotonic()
+        if now - said > 60:
+            speed, said = done / (now - started), now
+            print(
+                f"augment: {done:,} of {total:,}, {speed:,.0f} images/s, {(total - done) / speed:,.0f} s left",
+                flush=True,
+            )
 
 
 def work_key(params: AugmentParams, index: Index, folds: Folds) -> str:
@@ -98,13 +151,21 @@ def place_copies(plan: Plan, params: AugmentParams, index: Index, folder: Path, 
 
 
 def publish(folder: Path, out: Path) -> None:
-    """The finished folder appears as `out`, whole."""
+    """The finished folder becomes `out`, whole; on another disk it is copied first."""
     out.parent.mkdir(parents=True, exist_ok=True)
-    with building(out) as whole:
-        for path in sorted(folder.iterdir()):
-            shutil.move(path, whole / path.name)  # a rename on the same disk
-        sync_folder(whole)
-    folder.rmdir()
+    if folder.stat().st_dev != out.parent.stat().st_dev:
+        with building(out) as whole:
+            shutil.copytree(folder, whole, dirs_exist_ok=True)
+        shutil.rmtree(folder)
+        return
+    if out.exists():
+        old = Path(tempfile.mkdtemp(dir=out.parent, prefix=f"{TEMPORARY}{out.name}-"))
+        os.replace(out, old / "replaced")
+        os.replace(folder, out)
+        shutil.rmtree(old)
+    else:
+        os.replace(folder, out)
+    sync_folder(out.parent)
 
 
 if __name__ == "__main__":
