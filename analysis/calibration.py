@@ -27,6 +27,10 @@ def temperature(log_probabilities: Array, labels: Array, *, low: float = 0.1, hi
         return float(mean.sum() - own), float((shares * logits**2).sum() - mean @ mean)
 
     lower, upper, inverse = 1.0 / high, 1.0 / low, 1.0
+    if slopes(upper)[0] <= 0:
+        return low
+    if slopes(lower)[0] >= 0:
+        return high
     for _ in range(30):
         first, second = slopes(inverse)
         lower, upper = (inverse, upper) if first < 0 else (lower, inverse)
