@@ -58,6 +58,8 @@ def cutmix(
 
 def mix(images: Tensor, targets: Tensor, params: FeedParams, *, seed: int) -> tuple[Tensor, Tensor]:
     """Mixup, cutmix and random erasing of a normalised batch, all drawn from `seed`."""
+    if not (params.mixup or params.cutmix or params.erasing):
+        return images, targets
     generator = np.random.default_rng(seed)
     kinds = [kind for kind in ("mixup", "cutmix") if getattr(params, kind) > 0]
     if kinds and generator.random() < params.mix_probability:

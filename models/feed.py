@@ -110,16 +110,19 @@ class Feed:
         return list(rows[:, self.rank])
 
     def steps(self, start: int, stop: int) -> Iterator[list[Batch]]:
-        """The batches of each step from `start` to `stop`, read ahead across the ends of epochs."""
-        pool, ahead = ThreadPoolExecutor(self.workers), deque[list[Future[Batch]]]()
+        """The batches of each step from `start` to `stop`, read ahead in threads, across the ends of epochs."""
+        if self.pictures.quick and self.online is None:  # a hand-over to a thread would cost more than the reading
+            for step in range(start, stop):
+                yield [self.load(step, part, rows) for part, rows in enumerate(self.parts(step))]
+            return
+        ahead, depth = deque[list[Future[Batch]]](), 2 * self.workers
+        pool = ThreadPoolExecutor(self.workers)
         try:
-            for step in range(start, stop + self.workers * 2):
+            for step in range(start, stop + depth):
                 if step < stop:
                     parts = enumerate(self.parts(step))
                     ahead.append([pool.submit(self.load, step, part, rows) for part, rows in parts])
-                if step >= start + self.workers * 2 and ahead:
+                if step >= start + depth:
                     yield [future.result() for future in ahead.popleft()]
-            while ahead:
-                yield [future.result() for future in ahead.popleft()]
         finally:
             pool.shutdown(wait=False, cancel_futures=True)

@@ -18,6 +18,8 @@ from storage.intake import read_image
 class ImageFiles:
     """Files decoded at every read by the one intake, squared for one model."""
 
+    quick = False
+
     def __init__(self, paths: Sequence[Path], preprocessing: Preprocessing) -> None:
         self.paths, self.preprocessing = list(paths), preprocessing
 

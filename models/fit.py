@@ -7,8 +7,10 @@ every few minutes, and when a signal asks for the end; nothing else has to survi
 from __future__ import annotations
 
 import math
+import os
 import time
 from collections.abc import Callable
+from contextlib import nullcontext
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -61,6 +63,7 @@ def fit(
 
     Raises DataError where the loss is not a number, SystemExit(128 + signal) after a signal (checkpoint written).
     """
+    os.environ.pop("PYTORCH_NVML_BASED_CUDA_CHECK", None)  # Fabric sets it; each optimiser step then opens a library
     total = params.epochs * feed.steps_per_epoch
     warmup = round(params.warmup_epochs * feed.steps_per_epoch)
     rate = Rate(params.schedule, total, warmup, params.final_lr, params.plateau_patience)
@@ -82,8 +85,8 @@ def fit(
                 changed = derive(seed, "change", step, part, fabric.global_rank)
                 pixels = augment(batch.images, changed) if augment else batch.images
                 images, targets = mix(normalise(pixels), batch.targets.to(fabric.device), params, seed=changed)
-                torch.manual_seed(derive(seed, "step", step, part, fabric.global_rank))
-                with fabric.no_backward_sync(module, enabled=part < len(parts) - 1):
+                reseed(derive(seed, "step", step, part, fabric.global_rank), fabric.device)
+                with fabric.no_backward_sync(module) if part < len(parts) - 1 else nullcontext():
                     error = loss(module(images), targets) / len(parts)
                     fabric.backward(error)
                 value += float(error.detach())
@@ -114,6 +117,15 @@ def fit(
                 raise SystemExit(128 + signals.caught)
     network.load_state_dict(progress.kept or (average.network if average else network).state_dict())
     return progress
+
+
+def reseed(seed: int, device: torch.device) -> None:
+    """Seed torch's generators; torch.manual_seed also asks every other backend, which costs half a millisecond."""
+    torch.default_generator.manual_seed(seed)
+    if device.type == "cuda":
+        torch.cuda.manual_seed(seed)
+    elif device.type == "mps":
+        torch.mps.manual_seed(seed)
 
 
 def freeze_until(network: Network, params: ModelParams, epoch: float) -> None:

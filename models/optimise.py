@@ -88,4 +88,7 @@ def build_optimizer(network: Network, params: OptimiserParams, *, layer_decay: f
     optimizer: torch.optim.Optimizer = create_optimizer_v2(
         groups, opt=params.optimizer, lr=params.lr, weight_decay=params.weight_decay, filter_bias_and_bn=False
     )
+    for group in optimizer.param_groups:
+        if "foreach" in group:
+            group["foreach"] = True  # torch's default on CPU is weight by weight
     return optimizer

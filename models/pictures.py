@@ -26,6 +26,7 @@ from storage.shards import Shards
 
 Pixels = npt.NDArray[np.uint8]  # (n_images, size, size, 3)
 CHUNK = 256
+QUICK = 64  # pixels a side
 COLUMNS = ["name", "store", "shard", "offset", "size", "width", "height", "encoding"]
 
 
@@ -33,6 +34,7 @@ class Pictures(Protocol):
     """A numbered set of images at one size."""
 
     preprocessing: Preprocessing
+    quick: bool  # reading a batch takes well under a millisecond
 
     def read(self, numbers: npt.NDArray[np.int64]) -> Pixels:
         """The images of these numbers, RGB.  # (len(numbers), size, size, 3)"""
@@ -42,6 +44,8 @@ class Pictures(Protocol):
 
 class Decoded:
     """Images decoded from their shards at every read; `table` has COLUMNS, `stores` opens each `store`."""
+
+    quick = False
 
     def __init__(self, table: pd.DataFrame, stores: Mapping[str, Shards], preprocessing: Preprocessing) -> None:
         self.columns = {name: table[name].to_numpy() for name in COLUMNS}
@@ -76,6 +80,7 @@ class Cached:
     def __init__(self, path: Path, decoded: Decoded) -> None:
         self.decoded = decoded
         self.preprocessing = decoded.preprocessing
+        self.quick = decoded.preprocessing.size <= QUICK
         self.size = decoded.preprocessing.size
         self.file = open(path, "rb")  # noqa: SIM115 - stays open as long as the object
 

@@ -1,0 +1,189 @@
+"""The stage on real digits: what it trains on, what it leaves, how it refuses, and that it goes on where it was."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from models.schema import ModelParams
+from models.weights import load_member
+from stages.tables import (
+    Folds,
+    Index,
+    read_folds,
+    read_index,
+    read_member,
+    read_probabilities,
+    write_augmented,
+    write_folds,
+)
+from stages.train import fold_rows, main, member_params
+from storage.errors import DataError, ParamsError, ResourceError
+from storage.shards import ShardWriter
+from tests.small_index import digits, index_of
+
+N, TEST = 60, 12
+PARAMS = """
+train: {size: 28, epochs: 2, batch: 16, precision: fp32_channels_last, worst: 4, threads: 1}
+models:
+  cnn: {backbone: simple_cnn, backbone_options: {widths: [4, 8]}, tta: [hflip]}
+  two: {backbone: simple_cnn, backbone_options: {widths: [4, 8]}, seeds: 2, figures: false}
+  long: {backbone: simple_cnn, epochs: 2000, checkpoint_minutes: 0.001, figures: false}
+"""
+
+
+@pytest.fixture(scope="module")
+def contest(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Index, three folds, two copies of each image (one in five mixed) and one test-like copy."""
+    folder = tmp_path_factory.mktemp("contest")
+    images, labels = digits(N + TEST)
+    index = index_of(folder, images[:N], labels[:N], test=images[N:], names=[str(i) for i in range(10)])
+    ids, fold = index.train["image_id"], np.arange(N) % 3
+    table = pd.DataFrame({"image_id": ids, "fold": fold, "duplicate_group": np.arange(N)})
+    write_folds(folder / "data/folds/folds.parquet", table, index)
+    folds = read_folds(folder / "data/folds/folds.parquet", index)
+    copies = []
+    with ShardWriter(folder / "data/augmented", "shard-00000") as shard:
+        for i in range(N):
+            for view, copy in (("train", 0), ("train", 1), ("testlike", 0)):
+                j = (i + 3) % N if view == "train" and i % 5 == 0 else -1
+                share = 0.7 if j >= 0 else 1.0
+                pixels = images[i] if j < 0 else (share * images[i] + (1 - share) * images[j]).astype(np.uint8)
+                name = f"{ids[i]}.{view}.{copy}"
+                offset, size = shard.add(name, pixels.tobytes())
+                copies.append(
+                    {
+                        "copy_id": name, "source_id": ids[i], "partner_id": ids[j] if j >= 0 else "", "weight": share,
+                        "fold": fold[i], "view": view, "copy": copy, "label": labels[i],
+                        "partner_label": labels[j] if j >= 0 else -1, "shard": "shard-00000.tar", "offset": offset,
+                        "size": size, "width": 28, "height": 28, "encoding": "raw",
+                    }
+                )  # fmt: skip
+    write_augmented(folder / "data/augmented/index.parquet", pd.DataFrame(copies), index, folds)
+    (folder / "params.yaml").write_text(PARAMS)
+    return folder
+
+
+def tables(folder: Path) -> tuple[Index, Folds]:
+    index = read_index(folder / "data/index")
+    return index, read_folds(folder / "data/folds/folds.parquet", index)
+
+
+def options(folder: Path, model: str, fold: int) -> dict[str, Any]:
+    return {
+        "index": folder / "data/index",
+        "folds": folder / "data/folds/folds.parquet",
+        "augmented": folder / "data/augmented",
+        "run": folder / f"data/runs/{model}/{fold}",
+        "predictions": folder / f"data/predictions/{model}/{fold}",
+        "params": folder / "params.yaml",
+    }
+
+
+def train(folder: Path, model: str, fold: int, monkeypatch: pytest.MonkeyPatch) -> Path:
+    monkeypatch.chdir(folder)
+    main(model, fold, **options(folder, model, fold))
+    return folder / f"data/runs/{model}/{fold}"
+
+
+def test_three_folds_make_a_member_that_the_blend_can_read(contest: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    runs = [train(contest, "cnn", fold, monkeypatch) for fold in range(3)]
+    index, folds = tables(contest)
+    member = read_member(contest / "data/predictions/cnn", [0, 1, 2], index, folds)
+    assert len(member.oof) == 2 * N
+    assert len(member.test) == TEST
+    expected = {
+        "model.json", "model.safetensors", "metrics.json", "curves.csv", "per_class.csv", "confusion.csv",
+        "confused_pairs.csv", "worst.csv", "confusion.png", "curves.png", "roc_pr.png", "worst.png",
+    }  # fmt: skip
+    assert {path.name for path in runs[0].iterdir()} == expected
+    metrics = json.loads((runs[0] / "metrics.json").read_text())
+    assert set(metrics) >= {"clean", "testlike", "epochs"}
+    assert pd.read_csv(runs[0] / "confusion.csv").iloc[:, 1:].to_numpy().sum() == N // 3
+    assert load_member(runs[0]).class_names == [str(i) for i in range(10)]
+
+
+def test_nothing_of_the_held_out_fold_is_trained_on(contest: Path) -> None:
+    index, folds = tables(contest)
+    augmented = pd.read_parquet(contest / "data/augmented/index.parquet")
+    for rows, expected in (("both", 120), ("augmented", 80), ("clean", 40)):
+        params = ModelParams(backbone="simple_cnn", rows=rows)
+        split = fold_rows(1, index=index, folds=folds, augmented=augmented, params=params)
+        table = split["table"]
+        held = set(folds.table["image_id"][folds.table["fold"] == 1])
+        trained = table[split["train"]]
+        assert len(trained) == expected
+        assert not held & (set(trained["source"]) | set(trained["partner_id"].dropna()))
+        assert set(table[split["valid"]]["source"]) == held
+        assert split["test"].sum() == TEST
+    first = ModelParams(backbone="simple_cnn", copies=1, rows="augmented")
+    assert fold_rows(1, index=index, folds=folds, augmented=augmented, params=first)["train"].sum() == 40
+
+
+def test_a_second_run_gives_the_same_tables_to_the_byte(contest: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    run = train(contest, "two", 0, monkeypatch)
+    paths = [run / "model.safetensors", run / "model-1.safetensors", contest / "data/predictions/two/0/test.parquet"]
+    first = [path.read_bytes() for path in paths]
+    assert first[0] != first[1]  # two seeds, two networks
+    for folder in (contest / ".podium/checkpoints").glob("two-*"):
+        for path in folder.rglob("*.safetensors"):
+            path.unlink()
+    train(contest, "two", 0, monkeypatch)
+    assert [path.read_bytes() for path in paths] == first
+
+
+def test_sigterm_ends_with_143_and_a_budget_later_gives_valid_tables(
+    contest: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    given = [part for name, value in options(contest, "long", 0).items() for part in (f"--{name}", str(value))]
+    command = [sys.executable, "-m", "stages.train", "long", "0", *given]
+    environment = {**os.environ, "PYTHONPATH": str(Path(__file__).parents[2])}
+    process = subprocess.Popen(command, cwd=contest, env=environment, stderr=subprocess.PIPE, text=True)
+    folder = contest / ".podium/checkpoints/long-0-0"
+    deadline = time.monotonic() + 120
+    while not list(folder.glob("*/step-*")) and time.monotonic() < deadline and process.poll() is None:
+        time.sleep(0.05)
+    monkeypatch.chdir(contest)
+    with pytest.raises(ResourceError, match=rf"training of long fold 0 is still running as pid {process.pid}"):
+        main("long", 0, **options(contest, "long", 0))
+    process.send_signal(signal.SIGTERM)
+    _, said = process.communicate(timeout=60)
+    assert process.returncode == 143
+    assert "the next run continues there" in said
+    main("long", 0, **options(contest, "long", 0), time_budget=0.001)
+    index, folds = tables(contest)
+    assert len(read_probabilities(contest / "data/predictions/long/0/test.parquet", index, folds)) == TEST
+    metrics = json.loads((contest / "data/runs/long/0/metrics.json").read_text())
+    assert metrics["stopped"].startswith("time budget, after step")
+
+
+def test_wrong_names_and_folds_are_refused_before_anything_is_read(contest: Path) -> None:
+    with pytest.raises(ParamsError, match=r"models\.cn is missing; did you mean cnn"):
+        member_params("cn", contest / "params.yaml")
+    with pytest.raises(ParamsError, match="fold 7 does not exist"):
+        main("cnn", 7, **options(contest, "cnn", 7))
+
+
+def test_a_parameter_that_does_not_exist_is_named_with_its_line(tmp_path: Path) -> None:
+    (tmp_path / "params.yaml").write_text("train:\n  epoch: 3\nmodels:\n  a: {backbone: simple_cnn, lr: -1}\n")
+    with pytest.raises(ParamsError, match=r"params.yaml:2: train\.epoch: unknown; did you mean epochs"):
+        member_params("a", tmp_path / "params.yaml")
+    (tmp_path / "params.yaml").write_text("models:\n  a: {backbone: simple_cnn, lr: -1}\n")
+    with pytest.raises(ParamsError, match=r"params.yaml:2: models\.a\.lr"):
+        member_params("a", tmp_path / "params.yaml")
+
+
+def test_a_fold_without_rows_is_refused(contest: Path) -> None:
+    index, folds = tables(contest)
+    empty = pd.read_parquet(contest / "data/augmented/index.parquet").iloc[:0]
+    params = ModelParams(backbone="simple_cnn", rows="augmented")
+    with pytest.raises(DataError, match="0 rows to train on"):
+        fold_rows(0, index=index, folds=folds, augmented=empty, params=params)
