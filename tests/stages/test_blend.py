@@ -1,0 +1,193 @@
+"""blend and submit as stages: files on disk in, a checked CSV out; refusals before anything is written."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from pathlib import Path
+
+import numpy as np
+import pyarrow.parquet as pq
+import pytest
+
+from commands.status import lines
+from stages import blend, submit
+from stages.tables import read_folds, read_index, read_probabilities
+from storage.errors import DataError, IntegrityError, ParamsError
+from tests.blend_tables import write_competition
+
+Paths = dict[str, Path]
+
+
+@pytest.fixture(scope="module")
+def made(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A competition, blended and submitted."""
+    folder = tmp_path_factory.mktemp("blend")
+    np.save(folder / "answers.npy", write_competition(folder))
+    run_blend(folder)
+    run_submit(folder)
+    return folder
+
+
+@pytest.fixture
+def folder(made: Path, tmp_path: Path) -> Path:
+    """A copy to spoil."""
+    return Path(shutil.copytree(made, tmp_path / "copy"))
+
+
+def run_blend(folder: Path) -> None:
+    data = folder / "data"
+    blend.main(
+        data / "index",
+        data / "folds/folds.parquet",
+        predictions=data / "predictions",
+        out=data / "blend",
+        metrics=data / "blend/metrics.json",
+        params=folder / "params.yaml",
+    )
+
+
+def run_submit(folder: Path, *, partial: bool = False) -> None:
+    data = folder / "data"
+    submit.main(
+        data / "index",
+        data / "blend",
+        submissions=folder / "submissions",
+        partial=partial,
+        predictions=data / "predictions",
+        params=folder / "params.yaml",
+    )
+
+
+def set_params(folder: Path, text: str) -> None:
+    kept = (folder / "params.yaml").read_text().split("blend:")[0]
+    (folder / "params.yaml").write_text(f"{kept}{text}\n")
+
+
+def submission(folder: Path, name: str = "blend") -> dict[str, str]:
+    rows = (folder / f"submissions/{name}.csv").read_text().splitlines()[1:]
+    return dict(row.split(",") for row in rows)
+
+
+def test_the_blend_is_on_disk_and_beats_chance(made: Path) -> None:
+    scores = json.loads((made / "data/blend/metrics.json").read_text())["blend"]
+    assert scores["view"] == "testlike"
+    assert scores["score"] > 0.5
+    assert sum(scores["members"].values()) == pytest.approx(1)
+    index = read_index(made / "data/index")
+    folds = read_folds(made / "data/folds/folds.parquet", index)
+    oof = read_probabilities(made / "data/blend/oof.parquet", index, folds)
+    assert sorted(set(oof.view)) == ["clean", "testlike"]
+    assert len(oof) == 3 * 90
+    assert set(read_probabilities(made / "data/blend/test.parquet", index, folds).fold) == {-1}
+
+
+def test_the_submission_is_the_samples_and_right(made: Path) -> None:
+    cells = submission(made)
+    assert list(cells) == [f"t{number:04}.png" for number in range(59, -1, -1)]
+    answers = np.load(made / "answers.npy")
+    right = np.mean([cells[f"t{number:04}.png"] == str(10 + answers[number]) for number in range(60)])
+    assert right > 0.7
+    side = json.loads((made / "submissions/blend.json").read_text())
+    assert side["honest"]["low"] < side["honest"]["score"] < side["honest"]["high"]
+    assert set(side["members"]) == {"net0", "net1", "net2"}
+
+
+def test_twice_is_the_same_bytes_and_member_order_means_nothing(folder: Path) -> None:
+    before = {p.name: p.read_bytes() for p in [*folder.glob("data/blend/*"), *folder.glob("submissions/*.csv")]}
+    text = (folder / "params.yaml").read_text()
+    (folder / "params.yaml").write_text(text.replace("[net0, net1, net2]", "[net2, net0, net1]"))
+    run_blend(folder)
+    run_submit(folder)
+    after = {p.name: p.read_bytes() for p in [*folder.glob("data/blend/*"), *folder.glob("submissions/*.csv")]}
+    assert before == after
+
+
+def test_a_single_member_is_submitted_as_it_is(folder: Path) -> None:
+    text = (folder / "params.yaml").read_text()
+    (folder / "params.yaml").write_text(text.replace("[net0, net1, net2]", "[net1]"))
+    run_blend(folder)
+    index = read_index(folder / "data/index")
+    alone = read_probabilities(folder / "data/predictions/net1/0/test.parquet", index)
+    blended = read_probabilities(folder / "data/blend/test.parquet", index)
+    assert blended.image_id.tolist() == alone.image_id.tolist()
+    np.testing.assert_allclose(blended.log_probabilities, alone.log_probabilities, atol=1e-5)
+
+
+def test_partial_needs_one_fold_of_one_member(folder: Path) -> None:
+    for extra in ("net0/1", "net0/2", "net1", "net2"):
+        shutil.rmtree(folder / "data/predictions" / extra)
+    shutil.rmtree(folder / "data/blend")
+    run_submit(folder, partial=True)
+    assert len(submission(folder, "blend-partial")) == 60
+    side = json.loads((folder / "submissions/blend-partial.json").read_text())
+    assert (side["members"], side["honest"]) == ({"net0": [0]}, None)
+    shutil.rmtree(folder / "data/predictions/net0")
+    with pytest.raises(DataError, match="no finished fold"):
+        run_submit(folder, partial=True)
+
+
+def test_probabilities_in_the_samples_columns(tmp_path: Path) -> None:
+    columns = ["image", "kind 3", "kind 1", "kind 0", "kind 2"]
+    write_competition(tmp_path, style={"columns": columns, "kind": "probabilities", "newline": "\r\n", "bom": True})
+    set_params(tmp_path, "blend: {method: soft, draws: 100, ablation: false}\nsubmit: {decimals: 4}")
+    run_blend(tmp_path)
+    run_submit(tmp_path)
+    content = (tmp_path / "submissions/blend.csv").read_bytes()
+    assert content.startswith(b"\xef\xbb\xbfimage,kind 3,kind 1,kind 0,kind 2\r\n")
+    rows = [line.split(",") for line in content.decode("utf-8-sig").splitlines()[1:]]
+    shares = np.array([[float(cell) for cell in row[1:]] for row in rows])
+    np.testing.assert_allclose(shares.sum(axis=1), 1, atol=2e-4)
+    labels = pq.read_table(tmp_path / "data/blend/test.parquet").column("log_probabilities").to_pylist()
+    first = np.exp(np.array(labels[59]))  # the sample lists the test backwards
+    np.testing.assert_allclose(shares[0], first[[3, 1, 0, 2]], atol=1e-3)
+
+
+REFUSED = [
+    ("blend: {method: given}", "needs weights"),
+    ("blend: {method: given, weights: {net9: 1}}", "'net9'"),
+    ("blend: {limits: {net0: [0.6, 0.2]}}", "least <= most"),
+    ("blend: {limits: {net0: [0.6, 1], net1: [0.6, 1]}}", "sum to 1"),
+    ("blend: {routes: [{classes: [kind 0, kind 9], member: net0}]}", "'kind 9'"),
+    ("blend: {metod: auto}", "did you mean method"),
+    ("blend: {power: 0}", "greater than 0"),
+]
+
+
+@pytest.mark.parametrize(("text", "message"), REFUSED, ids=[text for text, _ in REFUSED])
+def test_wrong_parameters_are_refused_before_anything_is_written(folder: Path, text: str, message: str) -> None:
+    shutil.rmtree(folder / "data/blend")
+    set_params(folder, text)
+    with pytest.raises(ParamsError, match=message):
+        run_blend(folder)
+    assert not (folder / "data/blend").exists()
+
+
+def test_names_of_submissions_stay_in_their_folder(folder: Path) -> None:
+    for name in ("../x", "-f", "A b", ""):
+        set_params(folder, f"blend: {{}}\nsubmit: {{name: {json.dumps(name)}}}")
+        with pytest.raises(ParamsError, match=r"submit\.name"):
+            run_submit(folder)
+
+
+def test_tables_of_other_folds_and_missing_folds_are_refused(folder: Path, tmp_path: Path) -> None:
+    write_competition(tmp_path / "other", n_train=100)
+    target = folder / "data/predictions/net1/0/valid.parquet"
+    shutil.copy(tmp_path / "other/data/predictions/net1/0/valid.parquet", target)
+    with pytest.raises(IntegrityError, match="net1"):
+        run_blend(folder)
+    target.unlink()
+    with pytest.raises(DataError, match="not found"):
+        run_blend(folder)
+
+
+def test_status_says_what_it_is_worth(folder: Path) -> None:
+    paths = (folder / "data/blend/metrics.json", folder / "submissions", folder / "none", folder / "params.yaml")
+    text = "\n".join(lines(*paths))
+    scores = json.loads(paths[0].read_text())["blend"]
+    assert f"{scores['score']:.4f}" in text
+    assert f"{scores['best_member']['score']:.4f}" in text
+    assert "blend.csv" in text
+    assert "What to try next" in text
+    with pytest.raises(DataError, match="dvc repro"):
+        lines(folder / "nothing.json", *paths[1:])
