@@ -4,7 +4,7 @@ Per size: `seconds` of greedy selection (50 rounds, macro-F1), `vs_autogluon` (i
 `same_path`, `peak_memory_of_matrix` (peak of ours over the matrix's bytes). Then linear weights and the paired
 bootstrap against their usual forms with scipy and scikit-learn. AutoGluon is optional: without it the naive algorithm
 of its `EnsembleSelection` stands in. Writes benchmarks/results/blend.json and prints a table.
-Run: python -m benchmarks.blend   (--only speed|peers|contests|big; `big` needs 10 GB of disk in --scratch)
+Run: python -m benchmarks.blend   (--only speed|large|peers|contests|big; `big` needs 10 GB of disk in --scratch)
 """
 
 from __future__ import annotations
@@ -104,10 +104,10 @@ def cpu(work: Any, *, trials: int = TRIALS) -> float:
     return float(np.median(times))
 
 
-def speed(*, large: bool = True, rounds: int = 50) -> dict[str, Any]:
+def speed(sizes: tuple[tuple[int, int, int], ...], *, rounds: int = 50) -> dict[str, Any]:
     """Greedy selection against AutoGluon, per size."""
     result = {}
-    for size in SIZES + (LARGE if large else ()):
+    for size in sizes:
         table, labels = members(*size)
         ours = greedy.select(table, labels, rounds=rounds)
         seconds = cpu(lambda table=table, labels=labels: greedy.select(table, labels, rounds=rounds))
@@ -130,15 +130,23 @@ def speed(*, large: bool = True, rounds: int = 50) -> dict[str, Any]:
 
 def peak_of_matrix(size: tuple[int, int, int]) -> float:
     """Peak memory of a selection over the bytes of its matrix, measured in a process of its own."""
-    code = (
-        "import sys, json, resource; from benchmarks.blend import members, peak; from analysis import greedy\n"
-        f"table, labels = members(*{size!r}); before = peak()\n"
-        "import numpy as np; base = int(open('/proc/self/statm').read().split()[1]) * resource.getpagesize()\n"
-        "open('/proc/self/clear_refs', 'w').write('5'); greedy.select(table, labels)\n"
-        "print(json.dumps((peak() - base + table.nbytes) / table.nbytes))"
-    )
+    code = f"""
+from pathlib import Path
+from analysis import greedy
+from benchmarks.blend import members, peak, reset_peak
+table, labels = members(*{size!r})
+reset_peak()
+base = peak() - table.nbytes
+greedy.select(table, labels)
+print((peak() - base) / table.nbytes)
+"""
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
     return float(done.stdout) if done.returncode == 0 else float("nan")
+
+
+def reset_peak() -> None:
+    """Start the highest resident memory anew (Linux)."""
+    Path("/proc/self/clear_refs").write_text("5", encoding="ascii")
 
 
 def peak() -> int:
@@ -238,16 +246,22 @@ def big(scratch: Path, *, size: tuple[int, int, int] = (2_000_000, 17, 45)) -> d
         table.flush()
         np.save(Path(folder) / "labels.npy", labels)
         del table
-        code = (
-            "import json, sys, time, numpy as np; from pathlib import Path; from benchmarks.blend import peak\n"
-            "from analysis import greedy; from analysis.pools import linear_weights; from analysis.metrics import *\n"
-            f"folder = Path({folder!r}); table = np.load(folder / 'table.npy', mmap_mode='r')\n"
-            "labels = np.load(folder / 'labels.npy'); start = time.process_time()\n"
-            "picked = greedy.select(table, labels); middle = time.process_time()\n"
-            "weights = linear_weights(true_class(table, labels))\n"
-            "status = dict(l.split(':') for l in open('/proc/self/status'))\n"
-            "print(json.dumps([middle - start, time.process_time() - middle, peak(), len(picked.path)]))"
-        )
+        code = f"""
+import json, time
+from pathlib import Path
+import numpy as np
+from analysis import greedy
+from analysis.metrics import true_class
+from analysis.pools import linear_weights
+from benchmarks.blend import peak
+table = np.load(Path({folder!r}) / "table.npy", mmap_mode="r")
+labels = np.load(Path({folder!r}) / "labels.npy")
+start = time.process_time()
+picked = greedy.select(table, labels)
+middle = time.process_time()
+linear_weights(true_class(table, labels))
+print(json.dumps([middle - start, time.process_time() - middle, peak(), len(picked.path)]))
+"""
         done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     greedy_seconds, weights_seconds, highest, length = json.loads(done.stdout)
     return {
@@ -266,14 +280,21 @@ def merge(new: dict[str, Any]) -> None:
     write_json(RESULTS, {**old, **new})
 
 
+def merge_sizes(new: dict[str, Any]) -> None:
+    """Put some sizes into the results."""
+    old = json.loads(RESULTS.read_text(encoding="utf-8")) if RESULTS.is_file() else {}
+    merge({"sizes": {**old.get("sizes", {}), **new}})
+
+
 def main() -> None:
     """Run all parts, or the one asked for."""
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--only", choices=("speed", "peers", "contests", "big"))
+    parser.add_argument("--only", choices=("speed", "large", "peers", "contests", "big"))
     parser.add_argument("--scratch", type=Path, default=Path(tempfile.gettempdir()))
     arguments = parser.parse_args()
-    if arguments.only in (None, "speed"):
-        merge({"sizes": speed()})
+    for part, sizes in (("speed", SIZES), ("large", LARGE)):
+        if arguments.only in (None, part):
+            merge_sizes(speed(sizes))
     if arguments.only in (None, "peers"):
         found = peers()
         print(found)
