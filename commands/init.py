@@ -1,0 +1,157 @@
+"""`podium init PATH`: look at an unknown folder and propose a layout and a params.yaml, saying why.
+
+Reads names, tables and the headers of a few images; writes nothing, or params.yaml with --write.
+"""
+
+from __future__ import annotations
+
+import io
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+TEMPLATE = """\
+# Proposed by podium init for {root}: {n_train:,} training images of {n_classes} classes, {width} x {height} pixels.
+{reasons}
+members: [{members}]
+folds: {folds}
+fetch: []
+
+prepare:
+{prepare}
+
+split:
+  method: stratified_group           # groups and near duplicates stay in one fold
+  folds: {n_folds}
+  seed: 0
+
+augment:
+  seed: 0
+  copies: {copies}                         # noisy copies of each training image; more where there are few images
+  validation_copies: 2
+  size: {size}
+  encoding: {stored}
+  border: {{mode: reflect}}
+  operations:                        # a start; data/noise, which explore writes, says how the test set differs
+    flip: {{horizontal: 0.5}}
+    rotate: {{degrees: [-20, 20]}}
+    jitter: {{brightness: [0.8, 1.2], contrast: [0.8, 1.2], saturation: [0.8, 1.2]}}
+    blur: {{probability: 0.3, sigma: [0.3, 1.0]}}
+    noise: {{probability: 0.3, sigma: [3, 12]}}
+
+train:
+  size: {size}
+  epochs: {epochs}
+  seed: 0
+
+models:
+{models}
+
+submit:
+  name: blend
+"""
+SMALL = "  cnn: {backbone: simple_cnn}\n  resnet: {backbone: test_resnet}\n  shufflenet: {backbone: shufflenet_v2_x0_5}"
+LARGE = (
+    "  efficientnet: {backbone: efficientnet_b0, pretrained: hub, lr: 0.001}\n"
+    "  convnext: {backbone: convnext_tiny, pretrained: hub, lr: 0.0003}\n"
+    "  resnet: {backbone: resnet50, pretrained: hub, lr: 0.0005}"
+)
+LOOKED_AT = 200  # images whose size is read
+
+
+def main(
+    path: Annotated[Path, typer.Argument(help="The competition's folder, as it was unpacked.")],
+    *,
+    write: Annotated[bool, typer.Option("--write", help="Put the proposal into params.yaml.")] = False,
+    params: Annotated[Path, typer.Option(help="The file to write.")] = Path("params.yaml"),
+    force: Annotated[bool, typer.Option("--force", help="Replace a changed params.yaml; it is kept as .bak.")] = False,
+) -> None:
+    """Look at a folder and propose a layout and a params.yaml, saying why."""
+    from commands.use import put
+    from layouts.guess import guess
+    from layouts.records import LAYOUTS
+    from storage.errors import DataError, PodiumError
+
+    refused = []
+    for proposal in guess(path):
+        try:
+            text = proposed(proposal)
+        except PodiumError as error:
+            refused.append(f"{proposal.layout}: {error}")
+            continue
+        if not write:
+            print(text)
+            print(f"# Nothing was written. Put it in place with: podium init '{path}' --write")
+            return
+        backup = put(text.encode(), params, force=force)
+        print(f"init: {params} reads {proposal.root} as {proposal.layout}" + (f"; before: {backup}" if backup else ""))
+        for reason in proposal.why:
+            print(f"      {reason}")
+        return
+    known = "\n".join(f"  {name:<14} {text}" for name, text in LAYOUTS.items())
+    told = "\n".join(refused) or "no table names its images, and no folders look like classes"
+    raise DataError(f"{path} fits no layout: {told}\nSet prepare.layout and prepare.options yourself:\n{known}")
+
+
+def proposed(proposal: Any) -> str:
+    """The params.yaml of a proposal; raises DataError where the layout cannot read the folder after all."""
+    import numpy as np
+    import yaml
+
+    from layouts.records import layout
+
+    module = layout(proposal.layout)
+    listing = module.listing(proposal.root, module.Options(**proposal.options))
+    sizes = np.array(sizes_of(listing) or [(32, 32)])
+    width, height = (int(value) for value in np.median(sizes, axis=0))
+    small = max(width, height) <= 64
+    fewest = int(listing.train["label"].value_counts().min())
+    n_folds = max(2, min(5 if len(listing.train) < 20_000 else 3, fewest))
+    prepare = {"root": str(proposal.root), "layout": proposal.layout, "options": proposal.options}
+    prepare["encoding"] = "png" if small else "jpeg"
+    reasons = [*proposal.why, *listing.notes[:10]]
+    models = SMALL if small else LARGE
+    dumped = yaml.safe_dump(prepare, sort_keys=False, allow_unicode=True, width=110)
+    return TEMPLATE.format(
+        root=proposal.root,
+        n_train=len(listing.train),
+        n_classes=len(listing.classes),
+        width=width,
+        height=height,
+        reasons="\n".join(f"#   {' '.join(reason.split())}" for reason in reasons),
+        members="cnn, resnet, shufflenet" if small else "efficientnet, convnext, resnet",
+        folds=list(range(n_folds)),
+        n_folds=n_folds,
+        prepare="\n".join(f"  {line}" for line in dumped.splitlines()),
+        copies=10 if len(listing.train) < 10_000 else 3,
+        size=max(32, -(-max(width, height) // 16) * 16)
+        if small
+        else min(384, max(128, -(-min(width, height) // 32) * 32)),
+        stored="raw" if small else "jpeg",
+        epochs=10,
+        models=models,
+    )
+
+
+def sizes_of(listing: Any) -> list[tuple[int, int]]:
+    """Width and height of some training images, spread over the table."""
+    import numpy as np
+    from PIL import Image
+
+    from storage.errors import PodiumError
+    from storage.intake import FORMATS
+
+    rows = listing.train.iloc[np.linspace(0, len(listing.train) - 1, min(len(listing.train), LOOKED_AT)).astype(int)]
+    found = []
+    for row in rows.to_dict("records"):
+        try:
+            source = listing.load(listing.root, row["path"], int(row.get("position", 0)))
+            if isinstance(source, bytes):
+                with Image.open(io.BytesIO(source), formats=FORMATS) as image:  # the header only
+                    found.append(image.size)
+            else:
+                found.append((source.shape[1], source.shape[0]))
+        except (PodiumError, OSError, Image.DecompressionBombError):
+            continue
+    return found

@@ -1,0 +1,106 @@
+"""init proposes a params.yaml that prepare can use; use puts recipes in place and loses nothing."""
+
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+import yaml
+
+from commands import init, use
+from layouts.guess import guess
+from stages.params import read_params
+from stages.prepare import PrepareParams
+from stages.prepare import main as prepare
+from storage.errors import DataError, ParamsError
+from tests import competitions
+
+KNOWN: dict[str, tuple[Callable[[Path], Path], str]] = {
+    "documents": (lambda folder: competitions.documents(folder, each=2, tests=4, width=40), "csv_images"),
+    "masks": (lambda folder: competitions.masks(folder, persons=6, tests=3), "masks"),
+    "cifar": (lambda folder: competitions.cifar100(folder, each=1), "cifar"),
+    "grains": (lambda folder: competitions.grains(folder, each=4), "class_folders"),
+    "pets": (lambda folder: competitions.pets(folder, frames=3), "boxes"),
+    "fashion": (lambda folder: competitions.fashion(folder, each=3, tests=2), "idx"),
+}
+
+
+@pytest.mark.parametrize("name", KNOWN)
+def test_init_recognises(tmp_path: Path, name: str) -> None:
+    lay_out, expected = KNOWN[name]
+    root, params = lay_out(tmp_path / "raw"), tmp_path / "params.yaml"
+    init.main(root, write=True, params=params)
+    values = read_params(params).values
+    assert values["prepare"]["layout"] == expected
+    assert PrepareParams(**values["prepare"])
+    if name == "pets":  # bad boxes are for a person to decide about
+        values["prepare"]["options"]["policy"] = "drop"
+        params.write_text(yaml.safe_dump(values))
+    prepare(root, tmp_path / "index", work=tmp_path / "work", params=params)
+
+
+def unlike(folder: Path) -> None:
+    """Names, columns and folders of somebody else's competition."""
+    rows: list[tuple[object, ...]] = [("file", "patient_id", "diagnosis")]
+    for i in range(12):
+        competitions.save(folder / "images/training" / f"p{i}.png", competitions.picture(i % 3, i))
+        rows.append((f"p{i}", i // 2, f"kind {i % 3}"))
+    competitions.write(folder / "labels.csv", rows)
+    competitions.save(folder / "images/testing/q.png", competitions.picture(0, 50))
+    competitions.write(folder / "SampleSubmission.csv", [("file", "diagnosis"), ("q", "kind 0")])
+    competitions.write(folder / "notes.csv", [("a", "b"), (1, 2)])
+
+
+def test_init_finds_other_names(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    unlike(tmp_path)
+    (proposal,) = [one for one in guess(tmp_path) if one.layout == "csv_images"]
+    assert proposal.options == {
+        "train_csv": "labels.csv",
+        "train_images": "images/training",
+        "id": "file",
+        "label": "diagnosis",
+        "sample": "SampleSubmission.csv",
+        "test_images": "images/testing",
+        "classes_csv": "",
+        "group": "patient_id",
+    }
+    init.main(tmp_path, params=tmp_path / "params.yaml")
+    told = capsys.readouterr().out
+    assert "patient_id repeats: its images share a fold" in told
+    assert "Nothing was written" in told
+    assert not (tmp_path / "params.yaml").exists()
+
+
+def test_init_refuses_what_it_does_not_know(tmp_path: Path) -> None:
+    with pytest.raises(DataError, match="fits no layout: no table names its images"):
+        init.main(tmp_path)
+    with pytest.raises(DataError, match="is not a folder"):
+        init.main(tmp_path / "absent")
+    competitions.documents(tmp_path / "raw", each=2, tests=2, width=32)
+    table = tmp_path / "raw/train.csv"
+    table.write_text(table.read_text() + "../x.jpg,1\n")
+    with pytest.raises(DataError, match="path leaves data root"):
+        init.main(tmp_path / "raw")
+
+
+def test_use(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+    monkeypatch.setattr(use, "RECIPES", tmp_path / "recipes")
+    for name in ("documents", "pets"):
+        (tmp_path / f"recipes/{name}").mkdir(parents=True)
+        (tmp_path / f"recipes/{name}/params.yaml").write_text(f"# {name}: a recipe\nfolds: [0]\n")
+    params = tmp_path / "params.yaml"
+    use.main()
+    assert "pets           pets: a recipe" in capsys.readouterr().out
+    use.main("documents", params=params)
+    use.main("pets", params=params)  # an unchanged recipe may be replaced
+    assert params.read_text().startswith("# pets")
+    params.write_text("# mine\n")
+    with pytest.raises(ParamsError, match="has changes that no recipe has"):
+        use.main("documents", params=params)
+    assert params.read_text() == "# mine\n"
+    use.main("documents", params=params, force=True)
+    assert (tmp_path / "params.yaml.bak").read_text() == "# mine\n"
+    params.write_text("# mine again\n")
+    use.main("documents", params=params, force=True)
+    assert (tmp_path / "params.yaml.bak1").read_text() == "# mine again\n"
+    with pytest.raises(ParamsError, match=r"no recipe 'pet'; did you mean pets\?"):
+        use.main("pet", params=params)
