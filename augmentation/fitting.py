@@ -1,21 +1,277 @@
-"""Noise fitting: the strengths that make augmented training images look like the unlabelled test images."""
+"""Noise fitting: the strengths that make augmented training images look like the unlabelled test images.
+
+Each round draws copies around the present belief, a part of them far from it. Regressions learn to read the drawn
+values off an image's features, from the copies of earlier rounds; what they read off the test images moves each knob of
+the belief (belief.py). The belief whose copies a classifier can hardly tell from the test wins. The budget is a number
+of copies, so that the result does not depend on the machine's speed.
+
+Writes fitted.yaml, a block of operations for people to read and edit, and fitted.png, test and fitted side by side.
+"""
 
 from __future__ import annotations
 
+import warnings
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
+import numpy as np
+import numpy.typing as npt
 import yaml
 
-from augmentation.recipe import AugmentParams, Operations
+from augmentation.belief import FAR, Knob, draw_belief, first_belief, moved
+from augmentation.copies import Copier
+from augmentation.drawing import Draws, copy_keys
+from augmentation.features import feature_table
+from augmentation.recipe import AugmentParams, Mix, Operations
+from storage.atomic import write_text
 from storage.errors import DataError
+
+Pixels = npt.NDArray[np.uint8]
+Floats = npt.NDArray[np.float64]
+Reader = Callable[[int], Pixels]  # the pixels of an image by its position
+ROUND = 3000  # copies
+COMPARED = 1500  # copies, and test images, whose two-sample AUC judges a belief
+EARLY = 3  # rounds that look everywhere
+FEWEST = 50  # images of either side
+
+
+@dataclass(frozen=True)
+class Images:
+    """Images that are read one by one."""
+
+    read: Reader
+    count: int
+
+
+@dataclass(frozen=True)
+class Fit:
+    """The outcome: operations as in params.yaml, the two-sample AUC, and what it took."""
+
+    operations: Operations
+    auc_before: float  # clean training images against test images
+    auc_after: float  # fitted copies against test images
+    auc_rounds: list[float]
+    copies: int  # rendered for it
+    pictures: Pixels  # test images above, fitted copies below  # (height, width, 3)
+
+
+def fit_noise(params: AugmentParams, train: Images, test: Images, *, budget: int = 24_000, seed: int = 0) -> Fit:
+    """Fit the operations of `params` to the test images, with at most about `budget` rendered copies.
+
+    Images are compared at the size of the recipe. Raises DataError where there are too few images.
+    """
+    if min(train.count, test.count) < FEWEST:
+        raise DataError(f"{train.count} training and {test.count} test images; noise fitting needs {FEWEST} of each")
+    random = np.random.default_rng(seed)
+    plain = params.model_copy(update={"operations": Operations(), "extra": [], "mixup": Mix(), "cutmix": Mix()})
+    copier = Copier(plain)
+    chosen = random.permutation(test.count)[:COMPARED]
+    wanted = feature_table(copier.render(test.read(int(i)), "", 0) for i in chosen)
+    clean = feature_table(copier.render(train.read(i), "", 0) for i in some_sources(train, COMPARED, random))
+    before = two_sample_auc(clean, wanted, seed=seed)
+    per_round = ROUND + min(COMPARED, train.count)
+    rounds = max(2, budget // per_round)
+    knobs, readers = first_belief(), Readers(seed)
+    tried: list[tuple[float, list[Knob]]] = []
+    for number in range(rounds):
+        knobs = fit_round(knobs, readers, copier, train, wanted, random=random, number=number)
+        sample = rendered(knobs, copier, train, COMPARED, random=random, salt=-number)
+        tried.append((two_sample_auc(feature_table(sample), wanted, seed=seed), knobs))
+    after, best = min(tried, key=lambda pair: pair[0])
+    shown = [copier.render(test.read(int(i)), "", 0) for i in chosen[:48]]
+    sheet = side_by_side(shown, list(rendered(best, copier, train, 48, random=random, salt=1)))
+    return Fit(as_operations(best), before, after, [auc for auc, _ in tried], rounds * per_round, sheet)
+
+
+def fit_round(
+    knobs: list[Knob],
+    readers: Readers,
+    copier: Copier,
+    train: Images,
+    wanted: Floats,
+    *,
+    random: np.random.Generator,
+    number: int,
+) -> list[Knob]:
+    """Draw copies, read them and the test images with what earlier rounds taught, and move every knob."""
+    early = number < EARLY
+    columns = draw_belief(knobs, ROUND, random, far=FAR, early=early)
+    sources = some_sources(train, ROUND, random)
+    table = feature_table(render_drawn(copier, train, sources, columns, salt=number))
+    names = list(columns)
+    drawn = np.stack([columns[name] for name in names], axis=1)  # (n_copies, n_columns)
+    if number == 0:
+        readers.learn(table[: ROUND // 2], drawn[: ROUND // 2])
+        table, drawn = table[ROUND // 2 :], drawn[ROUND // 2 :]
+    readers.fit()
+    own, other = readers.read(table), readers.read(wanted)
+    readers.learn(table, drawn)
+    result = []
+    for knob in knobs:
+        parts = [names.index(column) for column in knob.columns]
+        values, read, target = (matrix[:, parts].ravel() for matrix in (drawn, own, other))
+        result.append(moved(knob, values, read, target, early=early, step=0.7 if number < 6 else 0.5))
+    return result
+
+
+class Readers:
+    """Trees and a small network that read drawn values off features; they learn from the copies of all past rounds."""
+
+    def __init__(self, seed: int) -> None:
+        self.seed = seed
+        self.features: list[Floats] = []
+        self.drawn: list[Floats] = []
+
+    def learn(self, features: Floats, drawn: Floats) -> None:
+        """Add copies to learn from at the next fit."""
+        self.features.append(features)
+        self.drawn.append(drawn)
+
+    def fit(self) -> None:
+        """Learn from all copies so far."""
+        from sklearn.ensemble import ExtraTreesRegressor
+        from sklearn.exceptions import ConvergenceWarning
+        from sklearn.neural_network import MLPRegressor
+
+        features, drawn = np.concatenate(self.features), np.concatenate(self.drawn)
+        self.centre, self.spread = features.mean(axis=0), features.std(axis=0) + 1e-6
+        scaled = (drawn - drawn.mean(axis=0)) / (drawn.std(axis=0) + 1e-9)
+        self.trees = ExtraTreesRegressor(100, min_samples_leaf=3, max_features=0.4, random_state=self.seed)
+        self.trees.fit(features[-2 * ROUND :], scaled[-2 * ROUND :])
+        passes = max(8, 120_000 // len(features))
+        self.network = MLPRegressor(
+            hidden_layer_sizes=(192,), alpha=1.0, learning_rate_init=2e-3, batch_size=64,
+            max_iter=passes, random_state=self.seed,
+        )  # fmt: skip
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", ConvergenceWarning)  # its passes are the budget
+            self.network.fit(self.standard(features), scaled)
+
+    def standard(self, features: Floats) -> Floats:
+        """Features for the network."""
+        scaled: Floats = np.clip((features - self.centre) / self.spread, -4, 4)
+        return scaled
+
+    def read(self, features: Floats) -> Floats:
+        """What was drawn, as far as it can be seen, in units of its spread.  # (n_images, n_columns)"""
+        read: Floats = (self.trees.predict(features) + self.network.predict(self.standard(features))) / 2
+        return read
+
+
+def some_sources(train: Images, count: int, random: np.random.Generator) -> list[int]:
+    """Sources as evenly as possible; never more often than once in a sample that fits."""
+    repeats = -(-count // train.count) if count > train.count and count == ROUND else 1
+    pool = np.concatenate([random.permutation(train.count) for _ in range(repeats)])
+    return [int(i) for i in pool[:count]]
+
+
+def rendered(
+    knobs: Sequence[Knob], copier: Copier, train: Images, count: int, *, random: np.random.Generator, salt: int
+) -> Iterator[Pixels]:
+    """Copies by a belief, one per source."""
+    sources = some_sources(train, count, random)
+    return render_drawn(copier, train, sources, draw_belief(knobs, len(sources), random, far=0, early=False), salt=salt)
+
+
+def render_drawn(
+    copier: Copier, train: Images, sources: list[int], columns: dict[str, Floats], *, salt: int
+) -> Iterator[Pixels]:
+    """One copy of each source with the drawn columns."""
+    draws = Draws(copy_keys(salt, "fit", [str(i) for i in sources], np.arange(len(sources))), columns)
+    return (copier.render_drawn(copier.prepare(train.read(s)), draws, i) for i, s in enumerate(sources))
+
+
+def two_sample_auc(first: Floats, second: Floats, *, seed: int = 0) -> float:
+    """How well boosted trees, cross-validated, tell two tables of features apart: 0.5 not at all, 1.0 at once."""
+    from sklearn.ensemble import HistGradientBoostingClassifier
+    from sklearn.metrics import roc_auc_score
+    from sklearn.model_selection import StratifiedKFold, cross_val_predict
+
+    features = np.concatenate([first, second])
+    side = np.repeat([0, 1], [len(first), len(second)])
+    classifier = HistGradientBoostingClassifier(max_iter=60, max_leaf_nodes=15, random_state=seed)
+    folds = StratifiedKFold(4, shuffle=True, random_state=seed)
+    score = cross_val_predict(classifier, features, side, cv=folds, method="predict_proba")[:, 1]
+    return float(roc_auc_score(side, score))
+
+
+def as_operations(knobs: Sequence[Knob]) -> Operations:
+    """The belief as a block of params.yaml; what does nothing is left out."""
+    content: dict[str, dict[str, Any]] = {}
+    for knob in knobs:
+        entry = content.setdefault(knob.operation, {})
+        if knob.coin:
+            entry[knob.field] = round(knob.probability, 2)
+        else:
+            entry[knob.field] = [float(f"{knob.low:.3g}"), float(f"{knob.high:.3g}")]
+            entry["probability"] = round(min(1.0, knob.probability), 2)
+    idle = {name for name, group in grouped(knobs).items() if all(does_nothing(knob) for knob in group)}
+    return Operations.model_validate({name: entry for name, entry in content.items() if name not in idle})
+
+
+def grouped(knobs: Sequence[Knob]) -> dict[str, list[Knob]]:
+    """Knobs by operation."""
+    groups: dict[str, list[Knob]] = {}
+    for knob in knobs:
+        groups.setdefault(knob.operation, []).append(knob)
+    return groups
+
+
+def does_nothing(knob: Knob) -> bool:
+    """Whether the knob stands at its neutral point, or nearly never moves."""
+    if knob.coin:
+        return knob.probability < 0.05
+    width = knob.search[1] - knob.search[0]
+    return knob.probability < 0.05 or max(abs(knob.low - knob.neutral), abs(knob.high - knob.neutral)) < 0.01 * width
+
+
+def side_by_side(test: Sequence[Pixels], fitted: Sequence[Pixels], *, columns: int = 12, side: int = 64) -> Pixels:
+    """Test images above, fitted copies below, with a white bar between.  # (height, width, 3)"""
+    import cv2
+
+    def sheet(images: Sequence[Pixels]) -> Pixels:
+        tiles = [cv2.resize(image, (side, side), interpolation=cv2.INTER_AREA) for image in images]
+        tiles += [np.full((side, side, 3), 255, np.uint8)] * (-len(tiles) % columns)
+        rows = [np.concatenate(tiles[i : i + columns], axis=1) for i in range(0, len(tiles), columns)]
+        return np.asarray(np.concatenate(rows), dtype=np.uint8)
+
+    above, below = sheet(test), sheet(fitted)
+    bar = np.full((8, above.shape[1], 3), 255, dtype=np.uint8)
+    return np.concatenate([above, bar, below])
+
+
+def write_fit(folder: Path, fit: Fit) -> None:
+    """fitted.yaml and fitted.png in `folder`."""
+    import cv2
+
+    from storage.atomic import write_bytes
+
+    operations = {name: entry.model_dump() for name, entry in fit.operations.present().items()}
+    head = (
+        "# Fitted to the noise of the test images; edit it freely. Used with augment.strength: fitted.\n"
+        f"# Told apart from the test images (0.5: not at all, 1.0: at once): clean {fit.auc_before:.3f}, "
+        f"fitted {fit.auc_after:.3f}; it took {fit.copies:,} copies.\n"
+    )
+    lines = [f"  {name}: {flow(entry)}" for name, entry in operations.items()]
+    numbers = flow({"before": round(fit.auc_before, 4), "after": round(fit.auc_after, 4)})
+    write_text(folder / "fitted.yaml", f"{head}auc: {numbers}\noperations:\n" + "\n".join(lines) + "\n")
+    write_bytes(folder / "fitted.png", cv2.imencode(".png", fit.pictures[..., ::-1])[1].tobytes())
+
+
+def flow(entry: dict[str, Any]) -> str:
+    """A mapping on one line of YAML."""
+    plain = {name: list(value) if isinstance(value, tuple) else value for name, value in entry.items()}
+    return yaml.safe_dump(plain, default_flow_style=True, sort_keys=False, width=1000).strip()
 
 
 def fitted_params(params: AugmentParams, path: Path) -> AugmentParams:
-    """`params` with the operations of a fitted.yaml in place of those with the same name."""
+    """`params` with the operations of a fitted.yaml in place of its own; dropout is kept, as no test image shows it."""
     if not path.is_file():
         raise DataError(
-            f"{path} not found, and augment.strength is fitted. Set explore.fit_noise: true, or strength: given"
+            f"{path} not found, and augment.strength is fitted. Set explore.fit_noise: true, or augment.strength: given"
         )
     content = yaml.safe_load(path.read_text(encoding="utf-8"))
     fitted = Operations.model_validate(content["operations"])
-    return params.model_copy(update={"operations": params.operations.model_copy(update=dict(fitted.present()))})
+    return params.model_copy(update={"operations": fitted.model_copy(update={"dropout": params.operations.dropout})})

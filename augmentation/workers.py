@@ -8,6 +8,9 @@ Dask and Ray are started on this machine alone, listen on no outer address, and 
 
 from __future__ import annotations
 
+import os
+import threading
+import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from typing import Any, TypeVar
@@ -26,20 +29,31 @@ def run(function: Callable[[Task], Result], tasks: Sequence[Task], *, workers: i
     if workers == 1 and backend == "loky":
         yield from map(function, tasks)
         return
-    from joblib import Parallel, delayed
+    from joblib import Parallel, delayed, parallel_config
     from joblib.externals.loky.process_executor import TerminatedWorkerError
 
-    unordered = "generator_unordered" if backend == "loky" else "list"
+    local = backend == "loky"
+    unordered = "generator_unordered" if local else "list"
+    options = {"initializer": follow, "initargs": (os.getpid(),)} if local else {}
     try:
-        with BACKENDS[backend](workers):
-            parallel = Parallel(
-                n_jobs=workers, backend=backend, batch_size=1, pre_dispatch="2*n_jobs", return_as=unordered
-            )
+        with BACKENDS[backend](workers), parallel_config(backend, **options):
+            parallel = Parallel(n_jobs=workers, batch_size=1, pre_dispatch="2*n_jobs", return_as=unordered)
             yield from parallel(delayed(function)(task) for task in tasks)
     except TerminatedWorkerError:
         raise ResourceError(
             "a worker process was killed, most likely for lack of memory. Lower augment.workers; the next run continues"
         ) from None
+
+
+def follow(owner: int) -> None:
+    """In a worker process: end within seconds of the process that started it, even if that was killed."""
+
+    def watch() -> None:
+        while os.getppid() == owner:
+            time.sleep(1)
+        os._exit(1)
+
+    threading.Thread(target=watch, daemon=True).start()
 
 
 def local_loky(workers: int) -> AbstractContextManager[Any]:

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import itertools
 import math
-import os
 import tarfile
 from collections import OrderedDict
 from dataclasses import dataclass
@@ -108,20 +107,13 @@ def shard_task(name: str, rows: slice, plan: Plan, places: list[Place], encoding
     return ShardTask(name, rows.start, rows.stop, members, source, partner, draws, needed)
 
 
-def write_shard(
-    task: ShardTask, *, params: AugmentParams, source_folder: Path, folder: Path, owner: int | None = None
-) -> ShardTask:
-    """Render and store the copies of one task; returns the task.
-
-    A worker process stops when `owner`, the process that started it, is gone. Raises ResourceError on a full disk.
-    """
+def write_shard(task: ShardTask, *, params: AugmentParams, source_folder: Path, folder: Path) -> ShardTask:
+    """Render and store the copies of one task; returns the task. Raises ResourceError on a full disk."""
     cv2.setNumThreads(1)
     sources = Sources(source_folder, task.places, Copier(params))
     try:
         with ShardWriter(folder, task.name) as shard:
             for row, member in enumerate(task.members):
-                if owner is not None and owner not in (os.getpid(), os.getppid()):
-                    raise SystemExit("the process that started this worker is gone")
                 shard.add(member, copy_bytes(task, row, sources).tobytes())
     except OSError as error:
         raise ResourceError(f"{folder / task.name}.tar cannot be written: {error.strerror or error}") from None

@@ -108,8 +108,7 @@ def locked(file: IO[str]) -> bool:
 def write_all(tasks: list[ShardTask], *, params: AugmentParams, source_folder: Path, folder: Path) -> None:
     """Write the shards that are missing, and say how it goes once a minute."""
     workers = params.workers or os.cpu_count() or 1
-    owner = os.getpid() if params.backend == "loky" else None
-    job = partial(write_shard, params=params, source_folder=source_folder, folder=folder, owner=owner)
+    job = partial(write_shard, params=params, source_folder=source_folder, folder=folder)
     started = said = time.monotonic()
     done, total = 0, sum(len(task.members) for task in tasks)
     for task in run(job, tasks, workers=min(workers, max(1, len(tasks))), backend=params.backend):
