@@ -1,13 +1,15 @@
 """Blend the members: fit on out-of-fold tables, score honestly, choose the labels that maximise the expected metric.
 
 Reads the index, the folds and the members' predictions; writes weights.json (the blend itself, for `podium predict`),
-oof.parquet (nested: no row chose its own weights), test.parquet, labels.parquet, methods.csv, ablation.csv,
-ablation.svg and metrics.json.
+oof.parquet (nested: no row chose its own weights), test.parquet, labels.parquet, confusion.csv, methods.csv,
+ablation.csv, ablation.svg and metrics.json.
 Run: dvc repro blend, or python -m stages.blend --index data/index ... (the paths stand in dvc.yaml)
 """
 
 from __future__ import annotations
 
+import csv
+import io
 from pathlib import Path
 from typing import Annotated, Literal
 
@@ -50,6 +52,7 @@ Method = Literal[
     "choose",
     "best_member",
 ]
+MOST_PLOTTED = 20_000  # rows of confusion.csv; a page with more does not open
 
 
 class RouteParams(Section):
@@ -160,17 +163,29 @@ def library_of(members: list[Member], index: Index, folds: Folds) -> Library:
     )
 
 
-def write_results(out: Path, metrics: Path, result: Result, members: list[Member]) -> None:
-    """Everything that the stage leaves; the metrics last."""
+def write_results(out: Path, metrics: Path, result: Result, members: list[Member], *, truth: np.ndarray) -> None:
+    """Everything that the stage leaves; the metrics last. `truth` (n_rows,) are the classes of the held-out rows."""
     oof, test = members[0].oof, members[0].test
     write_json(out / "weights.json", result.weights)
     write_probabilities(out / "oof.parquet", like(oof, result.oof, fold=oof.fold))
     write_probabilities(out / "test.parquet", like(test, result.test, fold=np.full(len(test), -1, dtype=np.int64)))
     write_labels(out / "labels.parquet", test.image_id.tolist(), result.labels)
+    write_text(out / "confusion.csv", confusion_csv(oof, truth, result.oof.argmax(axis=1)))
     write_text(out / "methods.csv", result.methods_csv)
     write_text(out / "ablation.csv", result.ablation_csv)
     write_text(out / "ablation.svg", result.ablation_svg)
     write_json(metrics, {"blend": result.metrics})
+
+
+def confusion_csv(oof: Probabilities, truth: np.ndarray, predicted: np.ndarray) -> str:
+    """What is taken for what on the held-out rows of the hardest view there is, one row each: for `dvc plots show`."""
+    rows = np.flatnonzero(oof.view == ("testlike" if (oof.view == "testlike").any() else "clean"))
+    rows = rows[:: 1 + len(rows) // MOST_PLOTTED]
+    text = io.StringIO()
+    writer = csv.writer(text, lineterminator="\n")
+    writer.writerow(["truth", "predicted"])
+    writer.writerows((oof.class_names[truth[row]], oof.class_names[predicted[row]]) for row in rows)
+    return text.getvalue()
 
 
 def like(model: Probabilities, log_probabilities: np.ndarray, *, fold: np.ndarray) -> Probabilities:
@@ -226,7 +241,7 @@ def main(
         )
     except ValueError as error:
         raise ParamsError(f"params.yaml: {error}") from None
-    write_results(out, metrics, result, members)
+    write_results(out, metrics, result, members, truth=library.labels)
     print(result.text)
 
 

@@ -6,10 +6,12 @@ import os
 import shutil
 import subprocess
 import sys
+import time
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+import psutil
 import pytest
 import yaml
 
@@ -76,17 +78,21 @@ class Project:
     def write(self, params: dict[str, Any]) -> None:
         (self.root / "params.yaml").write_text(yaml.safe_dump(params, sort_keys=False))
 
-    def run(self, *command: str, code: int = 0) -> str:
-        environment = os.environ | {
+    @property
+    def environment(self) -> dict[str, str]:
+        """This environment, with our interpreter first and nothing of the machine's DVC."""
+        ours = {name: value for name, value in os.environ.items() if name != "PYTEST_XDIST_WORKER"}
+        return ours | {
             "PATH": f"{Path(sys.executable).parent}:{os.environ['PATH']}",
             "DVC_SITE_CACHE_DIR": str(self.root / ".dvc/tmp/site"),
             "OMP_NUM_THREADS": "1",
         }
-        environment.pop("PYTEST_XDIST_WORKER", None)
+
+    def run(self, *command: str, code: int = 0) -> str:
         result = subprocess.run(
             command,
             cwd=self.root,
-            env=environment,
+            env=self.environment,
             check=False,
             text=True,
             stdout=subprocess.PIPE,
@@ -183,7 +189,7 @@ def test_dvc_shows_params_metrics_plots_and_the_graph(project: Project) -> None:
     assert "train.epochs" in project.dvc("params", "diff")
     assert "best_member" in project.dvc("metrics", "show")
     assert "train@cnn-0" in project.dvc("dag")
-    assert "index.html" in project.dvc("plots", "show")
+    assert "index.html" in project.dvc("plots", "show")  # scores, and what is taken for what
 
 
 @pytest.mark.parametrize(
@@ -210,3 +216,36 @@ def test_bad_params_stop_before_anything_is_written(project: Project, break_it: 
     assert message in output and "Traceback" not in output
     assert not (project.root / "data/x").exists()
     assert (project.root / "submissions/blend.csv").read_bytes() == before
+
+
+def trainers(root: Path) -> list[int]:
+    """The processes that train in this project."""
+    found = []
+    for process in psutil.process_iter():
+        try:
+            if "stages.train" in process.cmdline() and process.cwd() == str(root):
+                found.append(process.pid)
+        except psutil.Error:
+            continue
+    return found
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="dying with the parent is Linux's")
+def test_killing_dvc_leaves_no_trainer_and_loses_nothing(project: Project) -> None:
+    tables = [project.root / f"data/predictions/resnet/0/{name}.parquet" for name in ("valid", "test")]
+    before = [table.read_bytes() for table in tables]
+    command = [sys.executable, "-m", "dvc", "repro", "--force", "--single-item", "train@resnet-0"]
+    running = subprocess.Popen(command, cwd=project.root, env=project.environment, stdout=subprocess.DEVNULL)
+    deadline = time.monotonic() + 60
+    while not trainers(project.root) and time.monotonic() < deadline:
+        time.sleep(0.05)
+    assert trainers(project.root)
+    time.sleep(3)  # somewhere between its imports and its last epoch
+    running.kill()
+    running.wait()
+    deadline = time.monotonic() + 20
+    while trainers(project.root) and time.monotonic() < deadline:
+        time.sleep(0.05)
+    assert not trainers(project.root)
+    project.dvc("repro")
+    assert [table.read_bytes() for table in tables] == before
