@@ -2,7 +2,7 @@
 
 Reads the index, the folds and the members' predictions; writes weights.json (the blend itself, for `podium predict`),
 oof.parquet (nested: no row chose its own weights), test.parquet, labels.parquet, confusion.csv, methods.csv,
-ablation.csv, ablation.svg and metrics.json.
+ablation.csv, ablation.svg, metrics.json and the few numbers of it for `dvc metrics show`, summary.json.
 Run: dvc repro blend, or python -m stages.blend --index data/index ... (the paths stand in dvc.yaml)
 """
 
@@ -11,7 +11,7 @@ from __future__ import annotations
 import csv
 import io
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
 import numpy as np
 import typer
@@ -174,7 +174,15 @@ def write_results(out: Path, metrics: Path, result: Result, members: list[Member
     write_text(out / "methods.csv", result.methods_csv)
     write_text(out / "ablation.csv", result.ablation_csv)
     write_text(out / "ablation.svg", result.ablation_svg)
+    write_json(out / "summary.json", summary(result.metrics))
     write_json(metrics, {"blend": result.metrics})
+
+
+def summary(metrics: dict[str, Any]) -> dict[str, Any]:
+    """The few numbers that `dvc metrics show` and `dvc metrics diff` are for."""
+    best = metrics["best_member"]
+    short = {"honest": metrics["score"], "error": metrics["error"], "best_member": best["score"], "which": best["name"]}
+    return short | {view: found["score"] for view, found in metrics["views"].items()}
 
 
 def confusion_csv(oof: Probabilities, truth: np.ndarray, predicted: np.ndarray) -> str:
