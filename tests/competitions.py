@@ -122,7 +122,9 @@ def cifar100(folder: Path, *, each: int = 3, tests: int = 1, version: str = "bin
     names = [f"name_{i:02d}" for i in range(CIFAR_NAMES)]
     for part, first, count in (("train", 0, each), ("test", 50, tests)):
         labels = np.repeat(np.arange(CIFAR_NAMES), count)
-        planes = np.stack([tiny(y, first + i).transpose(2, 0, 1).ravel() for i, y in enumerate(labels)])  # (n, 3072)
+        planes = np.stack(
+            [tiny(int(y), first + i).transpose(2, 0, 1).ravel() for i, y in enumerate(labels)]
+        )  # (n, 3072)
         if version == "binary":
             records = np.hstack([labels[:, None] // 5, labels[:, None], planes]).astype(np.uint8)
             target = folder / "cifar-100-binary" / f"{part}.bin"
