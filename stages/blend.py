@@ -181,7 +181,8 @@ def write_results(out: Path, metrics: Path, result: Result, members: list[Member
 def summary(metrics: dict[str, Any]) -> dict[str, Any]:
     """The few numbers that `dvc metrics show` and `dvc metrics diff` are for."""
     best = metrics["best_member"]
-    short = {"honest": metrics["score"], "error": metrics["error"], "best_member": best["score"], "which": best["name"]}
+    short = {"honest": metrics["score"], "standard_error": metrics["error"]}  # DVC takes a key `error` for a failure
+    short |= {"best_member": best["score"], "which": best["name"]}
     return short | {view: found["score"] for view, found in metrics["views"].items()}
 
 
