@@ -71,7 +71,7 @@ class Trained:
     test: LogProbabilities
     views: list[str]
     precision: str
-    speeds: dict[str, float]  # seconds per step of each precision that was measured
+    speeds: dict[str, float]  # seconds an image of each precision that was measured
     stopped: str
     seconds: float
 

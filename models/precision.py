@@ -18,7 +18,9 @@ from torch import nn
 
 from storage.atomic import write_json
 
-ROUNDS, SECONDS = 3, 2.5  # each candidate is timed in so many turns, and for about so long in all
+ROUNDS = 3  # turns in which each format is timed, after a first short one
+TURN, STEP = 0.4, 0.6  # seconds: of a turn, about; of a step, at most
+HOPELESS = 1.3  # so many times slower than the best: no more turns
 
 
 @dataclass(frozen=True)
@@ -80,26 +82,34 @@ def candidates(network: nn.Module) -> tuple[str, ...]:
 def measure(
     build: Callable[[], nn.Module], *, size: int, batch: int, device: str, names: tuple[str, ...] | None = None
 ) -> dict[str, float]:
-    """Seconds of a forward and backward pass in each format: the best of a few turns, the formats taking turns."""
+    """Seconds an image, forward and backward, in each format: the best of a few turns, the formats taking turns.
+
+    The batch is cut so that a step lasts at most STEP seconds, or a large network would take minutes.
+    """
     network = build().to(device).train()
     names = names or candidates(network)
-    best = dict.fromkeys(names, float("inf"))
+    batch = min(batch, affordable(network, size=size, device=device))
     images = torch.randn(batch, 3, size, size, device=device)
-    step_seconds: dict[str, float] = {}
+    best = dict.fromkeys(names, float("inf"))
     for turn in range(ROUNDS + 1):
         for name in names:
+            if turn > 1 and best[name] > HOPELESS * min(best.values()):
+                continue
             chosen = apply_format(network, name)
             layout = torch.channels_last if chosen.channels_last else torch.contiguous_format
             given = images.contiguous(memory_format=layout)
-            if turn and step_seconds[name] > 1.5 * min(step_seconds.values()) and turn > 1:
-                continue  # hopeless: no more turns
-            steps = 1 if not turn else max(1, int(SECONDS / len(names) / ROUNDS / max(step_seconds[name], 1e-4)))
             if not turn:
                 timed(network, given, name, device=device, steps=1)  # compiles kernels, fills caches
-            seconds = timed(network, given, name, device=device, steps=steps)
-            step_seconds[name] = min(seconds, step_seconds.get(name, seconds))
-            best[name] = min(best[name], seconds)
+            steps = max(1, int(TURN / max(best[name] * batch, 1e-4))) if turn else 1
+            best[name] = min(best[name], timed(network, given, name, device=device, steps=steps) / batch)
     return best
+
+
+def affordable(network: nn.Module, *, size: int, device: str) -> int:
+    """How many images make a step of at most STEP seconds, from a step of two images."""
+    images = torch.randn(2, 3, size, size, device=device)
+    timed(network, images, "fp32", device=device, steps=1)
+    return max(2, int(2 * STEP / timed(network, images, "fp32", device=device, steps=1)))
 
 
 def timed(network: nn.Module, images: torch.Tensor, name: str, *, device: str, steps: int) -> float:
@@ -118,7 +128,7 @@ def timed(network: nn.Module, images: torch.Tensor, name: str, *, device: str, s
 def choose(
     build: Callable[[], nn.Module], *, identity: str, size: int, batch: int, device: str, cache: Path
 ) -> tuple[str, dict[str, float]]:
-    """The fastest format and the seconds of each; measured once per `identity` and machine, then read from `cache`."""
+    """The fastest format, and the seconds an image of each: measured once per `identity` and machine, then read."""
     key = f"{identity} {size}px batch {batch} {device} {torch.get_num_threads()} threads torch {torch.__version__}"
     key += f" {platform.machine()} {platform.node()}"
     cache.parent.mkdir(parents=True, exist_ok=True)

