@@ -12,10 +12,13 @@ from __future__ import annotations
 import hashlib
 import os
 import shutil
+import sys
+import time
 from collections import Counter
-from dataclasses import replace
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, Literal
+from typing import Annotated, Any, Literal
 
 import numpy as np
 import pandas as pd
@@ -26,17 +29,15 @@ from numpy.typing import NDArray
 from pydantic import Field
 
 from layouts import canonical
+from layouts.patch import patched
 from layouts.records import Listing, Sample, layout
 from stages.entry import entry
 from stages.params import check, read_params, section
 from stages.tables import INDEX, Classes, SubmissionFormat, write_index
 from storage.atomic import building, write_json
-from storage.csvfile import read_csv, repeated
+from storage.csvfile import repeated
 from storage.errors import DataError, problems
 from storage.section import Section
-
-if TYPE_CHECKING:
-    from rich.progress import Progress
 
 
 class PrepareParams(Section):
@@ -120,12 +121,11 @@ def make_shards(listing: Listing, form: canonical.Form, folder: Path, workers: i
     for rest in folder.glob("*.now"):  # of a run that was killed
         rest.unlink()
     try:
-        with bar() as shown:
-            shown.add_task("prepare", total=n_images)
+        with progress(n_images) as advance:
             for outcome in pool(delayed(canonical.run)(task) for task in canonical.tasks(listing, form, folder)):
                 outcomes.append(outcome)
                 found += outcome.problems
-                shown.advance(shown.task_ids[0], outcome.images)
+                advance(outcome.images)
     except TerminatedWorkerError:
         at_hand = sorted(path.read_text(errors="replace").strip() for path in folder.glob("*.now"))
         raise DataError(
@@ -138,14 +138,23 @@ def make_shards(listing: Listing, form: canonical.Form, folder: Path, workers: i
     return sorted(outcomes, key=lambda outcome: outcome.name)
 
 
-def bar() -> Progress:
-    """Progress on stderr: images done, images per second, time left; nothing where there is no terminal."""
-    from rich.console import Console
-    from rich.progress import MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+@contextmanager
+def progress(total: int) -> Iterator[Callable[[int], None]]:
+    """Tells on stderr how far it is: one line that moves in a terminal, one line a minute elsewhere."""
+    terminal, done, started = sys.stderr.isatty(), 0, time.monotonic()
+    spoken = started
 
-    console = Console(stderr=True)
-    columns = (TextColumn("{task.description}"), MofNCompleteColumn(), TimeRemainingColumn())
-    return Progress(*columns, console=console, transient=True, disable=not console.is_terminal)
+    def advance(images: int) -> None:
+        nonlocal done, spoken
+        done, now = done + images, time.monotonic()
+        if terminal or now - spoken > 60:
+            spoken, speed = now, done / max(now - started, 1e-9)
+            told = f"prepare: {done:,} of {total:,} images, {speed:,.0f} images/s, {(total - done) / speed:,.0f} s left"
+            print(f"\r{told}\x1b[K" if terminal else told, end="" if terminal else "\n", file=sys.stderr, flush=True)
+
+    yield advance
+    if terminal:
+        print("\r\x1b[K", end="", file=sys.stderr, flush=True)
 
 
 def facts(table: pd.DataFrame, folder: Path, names: list[str]) -> pd.DataFrame:
@@ -181,30 +190,6 @@ def submission_kind(sample: Sample, classes: dict[str, str]) -> Literal["labels"
         f"{sample.path} has the columns {','.join(sample.columns)[:300]}: expected an id and either one column of "
         f"labels or one per class: {','.join(classes.values())[:300]}"
     )
-
-
-def patched(listing: Listing, path: Path) -> Listing:
-    """The listing with corrected labels; an empty new label leaves the image out."""
-    patch = read_csv(path, columns=["id", "old", "new", "why"], rows_needed=False)
-    if patch.empty:
-        return listing
-    train = listing.train.set_index("image_id", drop=False)
-    labels = dict(zip(train["image_id"], train["label"], strict=True))
-    found = []
-    for line, row in zip(patch.index, patch.to_dict("records"), strict=True):
-        if row["id"] not in labels:
-            found.append(f"line {line}: no training image {row['id']!r}")
-        elif labels[row["id"]] != row["old"]:
-            found.append(f"line {line}: {row['id']} has label {labels[row['id']]}, not {row['old']}")
-        elif row["new"] and row["new"] not in listing.classes:
-            found.append(f"line {line}: new label {row['new']!r} is no class")
-    found += [f"{image_id} is patched twice" for image_id in patch["id"][patch["id"].duplicated()]]
-    if found:
-        raise DataError(problems(f"{path} does not fit the data", found))
-    new = train["image_id"].map(dict(zip(patch["id"], patch["new"], strict=True)))
-    kept = train.assign(label=new.fillna(train["label"]))[new != ""].reset_index(drop=True)
-    note = f"{path.name}: {len(patch):,} labels corrected, {len(train) - len(kept):,} of them by leaving the image out"
-    return replace(listing, train=kept, notes=[*listing.notes, note])
 
 
 def make_report(

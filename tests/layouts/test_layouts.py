@@ -33,7 +33,7 @@ def replace(path: Path, old: str, new: str) -> None:
 
 def test_every_layout_is_registered() -> None:
     folder = Path(__file__).parents[2] / "layouts"
-    modules = {path.stem for path in folder.glob("*.py")} - {"__init__", "records", "canonical", "embedded", "guess"}
+    modules = {path.stem for path in folder.glob("*.py")} - {"__init__", "records", "canonical", "embedded", "guess", "patch"}
     assert modules == set(LAYOUTS)
     for name in LAYOUTS:
         assert layout(name).Options()

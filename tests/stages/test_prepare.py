@@ -18,8 +18,9 @@ import pytest
 from PIL import Image
 
 from layouts import canonical
+from layouts.patch import patched
 from layouts.records import Listing, layout
-from stages.prepare import PrepareParams, main, patched, prepare
+from stages.prepare import PrepareParams, main, prepare
 from stages.tables import Index, read_index
 from storage.errors import DataError, ParamsError
 from storage.shards import Shards
