@@ -18,13 +18,17 @@ def temperature(log_probabilities: Array, labels: Array, *, low: float = 0.1, hi
 
     The loss is convex in 1/T; Newton's method on its slope, sum_i (E_p[z] - z_true), kept within a shrinking bracket.
     """
-    logits = np.maximum(np.asarray(log_probabilities, dtype=np.float64), FLOOR)
-    own = logits[np.arange(len(labels)), labels].sum()
+    logits = np.maximum(np.asarray(log_probabilities, dtype=np.float64), FLOOR).T.copy()  # (n_classes, n_rows)
+    logits -= logits.max(axis=0)
+    own = logits[labels, np.arange(len(labels))].sum()
 
     def slopes(inverse: float) -> tuple[float, float]:
-        shares = np.exp(log_softmax(inverse * logits))
-        mean = (shares * logits).sum(axis=1)
-        return float(mean.sum() - own), float((shares * logits**2).sum() - mean @ mean)
+        shares = np.exp(inverse * logits)
+        shares /= shares.sum(axis=0)
+        shares *= logits
+        mean = shares.sum(axis=0)
+        shares *= logits
+        return float(mean.sum() - own), float(shares.sum() - mean @ mean)
 
     lower, upper, inverse = 1.0 / high, 1.0 / low, 1.0
     if slopes(upper)[0] <= 0:

@@ -1,18 +1,21 @@
 """What the board will say: expected public and private scores for given split sizes, before anything is uploaded.
 
 Two sources of chance are drawn together: which images the validation happens to hold (a bootstrap over groups), and
-which images a board of n rows happens to hold (a multinomial draw from that).
+which images a board of n rows happens to hold (a multinomial draw from that). A held-out row was seen by one fold's
+model, a test row is the mean over folds: what that mean is worth is estimated on the test, without labels.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from analysis.decision import decide
+from analysis.metrics import from_counts
 from analysis.uncertainty import Estimate, draw, estimate, fold_rows, scores_of
 
 Array = NDArray[Any]
@@ -81,6 +84,19 @@ def contest(
     return Contest(rows, probability, noise, needed)
 
 
-def summary(score: float, board: Array, *, rows: int) -> dict[str, float]:
-    """The expected board as plain values."""
-    return {"rows": rows, **asdict(expected(score, board))}
+def fold_gain(metric: str, folds: Sequence[Array], mean: Array) -> float:
+    """What averaging the folds' models gains on the test, estimated without labels; label metrics only.
+
+    `folds`: the blend of each fold's predictions; `mean`: the blend of the members' means over folds, both
+    (n_test, n_classes) log-probabilities. The mean's probabilities stand in for the truth, on both sides.
+    """
+    truth = np.exp(np.asarray(mean, dtype=np.float64))
+    alone = [expected_score(metric, truth, decide(metric, table)) for table in folds]
+    return expected_score(metric, truth, decide(metric, mean)) - float(np.mean(alone))
+
+
+def expected_score(metric: str, probabilities: Array, labels: Array) -> float:
+    """The metric of `labels` with expected counts under `probabilities` (n_rows, n_classes)."""
+    n_classes = probabilities.shape[1]
+    counts = np.stack([np.bincount(labels, weights=column, minlength=n_classes) for column in probabilities.T])
+    return float(from_counts(metric, counts))

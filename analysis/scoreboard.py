@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from analysis import ablation
 from analysis.decision import decide
 from analysis.ensemble import Library, Options, adjusted_to_test
-from analysis.leaderboard import board_draws, contest, expected
+from analysis.leaderboard import board_draws, contest, expected, fold_gain
 from analysis.metrics import published, score, true_class
 from analysis.nested import fitter, nested_table
 from analysis.pools import LogLinearPool
@@ -103,11 +103,13 @@ def blend_and_score(
     with_ablation: bool = True,
     draws: int = 1000,
     public_share: float = 0.5,
+    fold_tests: Sequence[Array] = (),
 ) -> Result:
     """Fit `method`, apply it to `test` (n_members, n_test, n_classes), and score it beside others.
 
     `views` (n_rows,): the view of each row of the library. Everything is chosen and headlined on the test-like view
-    where there is one.
+    where there is one. `fold_tests`: the members' test tables of each fold, whose mean is `test`; with them the
+    expected board counts what the mean over folds gains.
     """
     main_view = "testlike" if (views == "testlike").any() else "clean"
     fit_rows = np.ones(len(views), dtype=bool) if fit_view == "both" else views == fit_view
@@ -150,7 +152,16 @@ def blend_and_score(
         },
         "over_best_member": asdict(judge.compare(chosen, best)),
         "views": {view: asdict(each.estimate(chosen)) for view, each in judges.items()},
-        "board": boards(judge, chosen, best, n_test=test.shape[1], public_share=public_share),
+        "board": boards(
+            judge,
+            chosen,
+            best,
+            n_test=test.shape[1],
+            public_share=public_share,
+            gain=fold_gain(options.metric, [final.apply(part) for part in fold_tests], pooled)
+            if len(fold_tests) > 1 and options.metric != "log_loss"
+            else 0.0,
+        ),
         "members": dict(final.weights),
     }
     lines = [row(other, judge, chosen) for other in (chosen, *others, best)]
@@ -208,14 +219,17 @@ def best_name(library: Library, metric: str) -> str:
     return library.members[int(np.argmax(scores))]
 
 
-def boards(judge: Judge, chosen: Entry, best: Entry, *, n_test: int, public_share: float) -> dict[str, Any]:
-    """The expected public and private score, and whether the blend beats the best member on the private part."""
+def boards(
+    judge: Judge, chosen: Entry, best: Entry, *, n_test: int, public_share: float, gain: float
+) -> dict[str, Any]:
+    """The expected public and private score (the honest one plus the gain of averaging folds), and whether the blend
+    beats the best member on the private part."""
     if judge.metric == "log_loss":
         return {}
     truth, groups = judge.library.labels[judge.rows], judge.library.groups[judge.rows]
     n_classes = judge.library.log_probabilities.shape[-1]
     public = round(n_test * public_share)
-    result: dict[str, Any] = {}
+    result: dict[str, Any] = {"gain_of_averaging_folds": gain}
     for name, size in (("public", public), ("private", n_test - public)):
         if size == 0:
             continue
@@ -229,7 +243,7 @@ def boards(judge: Judge, chosen: Entry, best: Entry, *, n_test: int, public_shar
             draws=judge.draws,
             seed=judge.seed,
         )
-        result[name] = {"rows": size, **asdict(expected(judge.score(chosen), drawn[:, 0]))}
+        result[name] = {"rows": size, **asdict(expected(judge.score(chosen) + gain, drawn[:, 0]))}
     size = n_test - public or n_test
     against = contest(
         judge.metric,

@@ -21,13 +21,13 @@ from numpy.typing import NDArray
 
 from analysis.decision import decide
 from analysis.ensemble import Library, Options
-from analysis.leaderboard import board_draws, expected
+from analysis.leaderboard import board_draws, expected, fold_gain
 from analysis.metrics import score
 from analysis.nested import fitter, nested_table
 from analysis.pools import log_softmax
 
 Array = NDArray[Any]
-METHODS = ("best_member", "geometric", "weighted", "log_linear", "greedy", "greedy_bagged", "auto")
+METHODS = ("soft", "best_member", "geometric", "weighted", "log_linear", "greedy", "greedy_bagged", "auto")
 FOLDS = 5
 
 
@@ -37,8 +37,14 @@ class Contest:
 
     regime: str
     library: Library
-    test: Array  # (n_members, n_test, n_classes) log-probabilities, means over folds
+    fold_tests: Array  # (n_folds, n_members, n_test, n_classes) log-probabilities
     answers: Array  # (n_test,)
+
+    @property
+    def test(self) -> Array:
+        """(n_members, n_test, n_classes) log-probabilities: means over folds, as the pipeline makes them."""
+        mean = np.mean([np.exp(part) for part in self.fold_tests], axis=0)
+        return np.asarray(np.log(np.maximum(mean, 1e-38)), dtype=np.float32)
 
 
 def simulated(regime: str, *, rows: int, members: int, seed: int, n_classes: int = 17) -> Contest:
@@ -62,7 +68,8 @@ def simulated(regime: str, *, rows: int, members: int, seed: int, n_classes: int
         for y in (labels, answers)
     )
     folds = random.integers(FOLDS, size=rows)
-    oof, test = [], []
+    oof: list[Array] = []
+    tests: list[list[Array]] = [[] for _ in range(FOLDS)]
     for _ in range(members):
         mixed = regime == "mixed"
         strong = random.random() < 0.22
@@ -73,18 +80,16 @@ def simulated(regime: str, *, rows: int, members: int, seed: int, n_classes: int
         known = prototypes + random.normal(size=prototypes.shape) * rough
         table = np.empty((rows, n_classes), dtype=np.float32)
         seen = test_images + random.normal(size=test_images.shape) * noise
-        mean = np.zeros((n_test, n_classes))
         for fold in range(FOLDS):
             own = known + random.normal(size=prototypes.shape) * 0.1
             here = np.flatnonzero(folds == fold)
             look = images[here] + random.normal(size=(len(here), size)) * noise
             table[here] = beliefs(look, own, heat=heat, bias=bias)
-            mean += np.exp(beliefs(seen, own, heat=heat, bias=bias)) / FOLDS
+            tests[fold].append(beliefs(seen, own, heat=heat, bias=bias).astype(np.float32))
         oof.append(table)
-        test.append(np.log(np.maximum(mean, 1e-38)).astype(np.float32))
     names = tuple(f"member{number:02}" for number in range(members))
     library = Library(names, np.stack(oof), labels, np.arange(rows), folds)
-    return Contest(regime, library, np.stack(test), answers)
+    return Contest(regime, library, np.array(tests), answers)
 
 
 def beliefs(images: Array, prototypes: Array, *, heat: float, bias: Array) -> Array:
@@ -121,7 +126,7 @@ def digits(seed: int) -> Contest:
     fit_labels, fit_folds = np.repeat(labels[train], copies), np.repeat(folds, copies)
     models = classifiers()
     oof = np.empty((len(models), len(train), 10))
-    mean = np.zeros((len(models), len(test), 10))
+    tests = np.empty((FOLDS, len(models), len(test), 10))
     for number, make in enumerate(models.values()):
         for fold in range(FOLDS):
             with warnings.catch_warnings():
@@ -129,8 +134,8 @@ def digits(seed: int) -> Contest:
                 model = make().fit(fit_on[fit_folds != fold], fit_labels[fit_folds != fold])
             held = np.flatnonzero(folds == fold)
             oof[number, held] = model.predict_proba(held_view[held])
-            mean[number] += model.predict_proba(tested) / FOLDS
-    logs, test_logs = (log_softmax(np.log(np.clip(part, 1e-7, 1))).astype(np.float32) for part in (oof, mean))
+            tests[fold, number] = model.predict_proba(tested)
+    logs, test_logs = (log_softmax(np.log(np.clip(part, 1e-7, 1))).astype(np.float32) for part in (oof, tests))
     library = Library(tuple(models), logs, labels[train], np.arange(len(train)), folds)
     return Contest("real", library, test_logs, labels[test])
 
@@ -167,36 +172,43 @@ def classifiers() -> dict[str, Callable[[], Any]]:
 
 
 def played(contest: Contest, methods: tuple[str, ...]) -> dict[str, dict[str, float]]:
-    """Per method: test score, honest score, out-of-fold score on the rows that chose the weights, coverage."""
-    options = Options()
-    library, answers = contest.library, contest.answers
-    results = {}
-    for name in ("soft", *methods):
-        blend = fitter(name, options)(library)
-        nested = nested_table(library, fitter(name, options))
+    """Per method: test score, honest score, the score on the rows that chose the weights, the expected board."""
+    test = contest.test
+    return {name: played_method(contest, test, name) for name in methods}
 
-        def labels_of(table: Array, name: str = name) -> Array:
-            return decide("macro_f1", table) if name == "auto" else table.argmax(axis=1)
 
-        def value(truth: Array, table: Array) -> float:
-            return 100 * score("macro_f1", truth, labels=labels_of(table), log_probabilities=table)
+def played_method(contest: Contest, test: Array, name: str) -> dict[str, float]:
+    """One method on one contest, in points."""
+    library, answers, options = contest.library, contest.answers, Options()
+    blend = fitter(name, options)(library)
+    nested = nested_table(library, fitter(name, options))
 
-        test_score = value(answers, blend.apply(contest.test))
-        own = value(library.labels, blend.apply(library.log_probabilities))
-        honest = value(library.labels, nested)
-        board = board_draws(
-            "macro_f1",
-            library.labels,
-            [labels_of(nested)],
-            groups=library.groups,
-            n_classes=nested.shape[1],
-            rows=len(answers),
-            draws=1000,
-        )
-        interval = expected(honest / 100, board[:, 0])
-        inside = interval.low <= test_score / 100 <= interval.high
-        results[name] = {"test": test_score, "honest": honest, "own": own, "inside": float(inside)}
-    return results
+    def labels_of(table: Array) -> Array:
+        return decide("macro_f1", table) if name == "auto" else table.argmax(axis=1)
+
+    def value(truth: Array, table: Array) -> float:
+        return score("macro_f1", truth, labels=labels_of(table), log_probabilities=table)
+
+    pooled, honest = blend.apply(test), value(library.labels, nested)
+    board = board_draws(
+        "macro_f1",
+        library.labels,
+        [labels_of(nested)],
+        groups=library.groups,
+        n_classes=nested.shape[1],
+        rows=len(answers),
+        draws=1000,
+    )
+    gain = fold_gain("macro_f1", [blend.apply(part) for part in contest.fold_tests], pooled)
+    interval, scored = expected(honest + gain, board[:, 0]), value(answers, pooled)
+    return {
+        "test": 100 * scored,
+        "honest": 100 * honest,
+        "own": 100 * value(library.labels, blend.apply(library.log_probabilities)),
+        "board": 100 * interval.score,
+        "error": 100 * interval.error,
+        "inside": float(interval.low <= scored <= interval.high),
+    }
 
 
 def contests(*, seed: int, quick: bool) -> Iterator[Contest]:
@@ -223,7 +235,13 @@ def summary(runs: dict[str, list[dict[str, dict[str, float]]]]) -> dict[str, Any
             gains = np.array([play[method]["test"] - play["soft"]["test"] for play in plays])
             bias = np.array([play[method]["honest"] - play[method]["test"] for play in plays])
             own = np.array([play[method]["own"] - play[method]["test"] for play in plays])
-            line = {"gain": gains.mean(), "bias": bias.mean(), "own_rows_bias": own.mean()}
+            board = np.array([play[method]["board"] - play[method]["test"] for play in plays])
+            line = {
+                "gain": gains.mean(),
+                "bias": bias.mean(),  # honest score minus test score
+                "board_bias": board.mean(),  # expected board (with the gain of averaging folds) minus test score
+                "own_rows_bias": own.mean(),  # score on the rows that chose the weights minus test score
+            }
             if method == "auto":
                 line["over_greedy"] = np.mean([play["auto"]["test"] - play["greedy"]["test"] for play in plays])
                 line["worst"] = gains.min()
@@ -235,7 +253,7 @@ def summary(runs: dict[str, list[dict[str, dict[str, float]]]]) -> dict[str, Any
 def line_of(contest: Contest, play: dict[str, dict[str, float]]) -> str:
     """One contest's gains over soft voting."""
     shape = "x".join(map(str, contest.library.log_probabilities.shape))
-    gains = "  ".join(f"{name} {play[name]['test'] - play['soft']['test']:+.2f}" for name in METHODS)
+    gains = "  ".join(f"{name} {play[name]['test'] - play['soft']['test']:+.2f}" for name in METHODS[1:])
     return f"{contest.regime:<8} {shape:<12} soft {play['soft']['test']:.2f}  {gains}"
 
 

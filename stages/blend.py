@@ -29,6 +29,7 @@ from stages.tables import (
     read_folds,
     read_index,
     read_member,
+    read_probabilities,
     write_probabilities,
 )
 from storage.atomic import replacing, write_json, write_text
@@ -163,6 +164,17 @@ def library_of(members: list[Member], index: Index, folds: Folds) -> Library:
     )
 
 
+def fold_tests(predictions: Path, members: list[Member], index: Index) -> list[np.ndarray]:
+    """The members' test tables of each fold, (n_members, n_test, n_classes), rows as in `Member.test`."""
+    place = {image_id: position for position, image_id in enumerate(index.test["image_id"])}
+
+    def table(name: str, number: int) -> np.ndarray:
+        part = read_probabilities(predictions / name / str(number) / "test.parquet")
+        return part.log_probabilities[np.argsort([place[image_id] for image_id in part.image_id])]
+
+    return [np.stack([table(member.name, number) for member in members]) for number in members[0].folds]
+
+
 def write_results(out: Path, metrics: Path, result: Result, members: list[Member], *, truth: np.ndarray) -> None:
     """Everything that the stage leaves; the metrics last. `truth` (n_rows,) are the classes of the held-out rows."""
     oof, test = members[0].oof, members[0].test
@@ -247,6 +259,7 @@ def main(
             with_ablation=chosen.ablation,
             draws=chosen.draws,
             public_share=chosen.public_share,
+            fold_tests=fold_tests(predictions, members, data),
         )
     except ValueError as error:
         raise ParamsError(f"params.yaml: {error}") from None
