@@ -157,7 +157,7 @@ def leave_out(fold: Integers, data: Index, keep: int) -> Integers:
     groups = group_numbers(
         [f"{g}\0{k}" if g else "" for g, k in zip(data.train["group"], data.train["label"], strict=True)]
     )
-    kept = informative(groups, Thumbnails([Pictures(data.train, Shards(data.folder))], keep=1), keep)
+    kept = informative(groups, Thumbnails([Pictures(data.train, Shards(data.folder))]), keep)
     return np.where(kept, fold, LEFT_OUT)
 
 
