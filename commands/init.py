@@ -21,6 +21,9 @@ fetch: []
 prepare:
 {prepare}
 
+explore:
+  seed: 0
+
 split:
   method: stratified_group           # groups and near duplicates stay in one fold
   folds: {n_folds}
@@ -48,8 +51,15 @@ train:
 models:
 {models}
 
+blend:
+  method: auto
+  metric: macro_f1                   # macro_f1, accuracy, balanced_accuracy, log_loss, qwk
+
 submit:
   name: blend
+
+compare:
+  thumbnail: 160
 """
 SMALL = "  cnn: {backbone: simple_cnn}\n  resnet: {backbone: test_resnet}\n  shufflenet: {backbone: shufflenet_v2_x0_5}"
 LARGE = (

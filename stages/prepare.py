@@ -43,7 +43,7 @@ from storage.section import Section
 class PrepareParams(Section):
     """How the competition lies on disk, and the one form that its images get."""
 
-    root: str = Field("data/raw/digits", description="folder of the competition")
+    root: str = Field("", description="folder of the competition; dvc.yaml passes it as --raw")
     layout: str = Field(
         "csv_images", description="how it lies there: csv_images, class_folders, masks, cifar, boxes, idx"
     )
