@@ -338,16 +338,17 @@ def read_member(folder: str | Path, numbers: Sequence[int], index: Index, folds:
     folder = Path(folder)
     valid = [read_probabilities(folder / str(number) / "valid.parquet", index, folds) for number in numbers]
     tests = [read_probabilities(folder / str(number) / "test.parquet", index, folds) for number in numbers]
-    fold_of = dict(zip(folds.table["image_id"], folds.table["fold"], strict=True))
+    train_ids, test_ids = index.train["image_id"].tolist(), index.test["image_id"].tolist()
+    fold_of = dict(zip(folds.table["image_id"].tolist(), folds.table["fold"].tolist(), strict=True))
     for number, part in zip(numbers, valid, strict=True):
         path = folder / str(number) / "valid.parquet"
         expected = [image_id for image_id, fold in fold_of.items() if fold == number]
         check_ids(path, part.image_id[part.view == "clean"], expected, complete=True)
         check_ids(path, part.image_id, expected, complete=False)
     for number, part in zip(numbers, tests, strict=True):
-        check_ids(folder / str(number) / "test.parquet", part.image_id, index.test["image_id"], complete=True)
-    oof = canonical_order(concatenate(valid), index.train["image_id"])
-    ordered = [canonical_order(part, index.test["image_id"]) for part in tests]
+        check_ids(folder / str(number) / "test.parquet", part.image_id, test_ids, complete=True)
+    oof = canonical_order(concatenate(valid), train_ids)
+    ordered = [canonical_order(part, test_ids) for part in tests]
     return Member(folder.name, oof, mean_over_folds(ordered), list(numbers))
 
 
