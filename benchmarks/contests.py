@@ -250,6 +250,29 @@ def summary(runs: dict[str, list[dict[str, dict[str, float]]]]) -> dict[str, Any
     return result
 
 
+def believed(plays: dict[str, list[dict[str, float]]]) -> dict[str, Any]:
+    """Many small contests, `auto` only: how far the scores are off, and how often the 95% interval holds the test."""
+    result = {}
+    for regime, found in plays.items():
+        off = np.array([play["board"] - play["test"] for play in found])
+        result[regime] = {
+            "contests": len(found),
+            "bias": round(float(np.mean([play["honest"] - play["test"] for play in found])), 3),
+            "board_bias": round(float(off.mean()), 3),
+            "spread_in_errors": round(float(np.std(off / [play["error"] for play in found])), 3),
+            "coverage": round(float(np.mean([play["inside"] for play in found])), 3),
+        }
+    return result
+
+
+def small_contests(*, seed: int, repeats: int = 20) -> Iterator[Contest]:
+    """Fresh small contests for `believed`."""
+    for repeat in range(repeats):
+        for regime in ("similar", "mixed"):
+            for rows in (500, 1_500):
+                yield simulated(regime, rows=rows, members=9, seed=1_000 + seed + repeat)
+
+
 def line_of(contest: Contest, play: dict[str, dict[str, float]]) -> str:
     """One contest's gains over soft voting."""
     shape = "x".join(map(str, contest.library.log_probabilities.shape))
@@ -266,7 +289,10 @@ def run(*, seed: int = 0, quick: bool = False) -> dict[str, Any]:
         runs[contest.regime].append(play)
         seconds = time.perf_counter() - start
         print(line_of(contest, play), f"{seconds:.1f} s", flush=True)
-    return summary(dict(runs))
+    plays: dict[str, list[dict[str, float]]] = defaultdict(list)
+    for contest in small_contests(seed=seed, repeats=3 if quick else 20):
+        plays[contest.regime].append(played_method(contest, contest.test, "auto"))
+    return {**summary(dict(runs)), "believed": believed(dict(plays))}
 
 
 def show(result: dict[str, Any]) -> None:
