@@ -23,7 +23,7 @@ import pyarrow.compute as pc
 from numpy.typing import NDArray
 
 from storage.csvfile import ByteStyle, byte_style, read_csv, repeated
-from storage.errors import DataError, problems
+from storage.errors import DataError, ParamsError, problems
 from storage.intake import SUFFIXES, Pixels
 from storage.paths import path_problem, read_below
 from storage.section import Section
@@ -97,9 +97,9 @@ class Layout(Protocol):
 
 
 def layout(name: str) -> Layout:
-    """The layout's module; raises DataError for an unknown name."""
+    """The layout's module; raises ParamsError for an unknown name."""
     if name not in LAYOUTS:
-        raise DataError(f"no layout {name!r}; there are {', '.join(LAYOUTS)}")
+        raise ParamsError(f"prepare.layout: no layout {name!r}; there are {', '.join(LAYOUTS)}")
     return cast(Layout, import_module(f"layouts.{name}"))
 
 
