@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from itertools import combinations, pairwise
 
 import numpy as np
+import pandas as pd
 from numpy.typing import NDArray
 from scipy.sparse import coo_array
 from scipy.sparse.csgraph import connected_components
@@ -152,11 +153,11 @@ def merge(n_rows: int, pairs: Rows, joined: NDArray[np.int64] | None = None) -> 
 
 def _exact_pairs(digests: Sequence[str]) -> Rows:
     """Each row with the first row of the same digest: (n_pairs, 2)."""
-    values = np.asarray(digests, dtype=object).astype(str)
-    _, first, inverse = np.unique(values, return_index=True, return_inverse=True)
-    rows = np.arange(len(values))
-    later = first[inverse] != rows
-    return np.column_stack([first[inverse][later], rows[later]]).astype(np.int64)
+    codes = pd.factorize(np.asarray(digests, dtype=object))[0]
+    rows = np.arange(len(codes))
+    first = np.unique(codes, return_index=True)[1][codes] if len(codes) else rows
+    later = first != rows
+    return np.column_stack([first[later], rows[later]]).astype(np.int64)
 
 
 def _candidates(hashes: Hashes, variant: int, max_distance: int) -> Iterator[Rows]:

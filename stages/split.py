@@ -50,7 +50,11 @@ class SplitParams(Section):
         0, ge=0, description="method repeated: which draw. Fold f of repeat r is fold r * folds + f of the whole series"
     )
     hold_out: float = Field(0.2, gt=0, lt=1, description="method hold_out: the fraction held out, as fold 0")
-    file: str = Field("", description="method given: a CSV with the columns image_id and fold; -1 is train only")
+    file: str = Field(
+        "",
+        description="method given: a CSV with the columns image_id and fold; -1 is train only. After editing it: "
+        "dvc repro -f -s split",
+    )
     rare: Literal["error", "train_only", "spread"] = Field(
         "error",
         description="a class with fewer separate images than folds. error: stop; train_only: trained on in every fold, "
@@ -125,7 +129,7 @@ def find_parts(data: Index, chosen: SplitParams) -> Duplicates:
 def group_numbers(groups: list[str]) -> Integers:
     """One number per group; an image without one is a group of its own."""
     own = [group or f"\0{row}" for row, group in enumerate(groups)]
-    return np.asarray(np.unique(np.asarray(own, dtype=object), return_inverse=True)[1], np.int64)
+    return np.asarray(pd.factorize(np.asarray(own, dtype=object))[0], np.int64)
 
 
 def cut(labels: Integers, parts: Integers, names: list[str], chosen: SplitParams) -> tuple[Integers, list[str]]:
