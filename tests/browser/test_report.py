@@ -41,7 +41,7 @@ def pictures_of(folder: Path, ids: list[str]) -> Pictures:
             pixels = np.full((30, 40, 3), number * 2 % 255, np.uint8)
             offset, size = shard.add(f"{number}.png", cv2.imencode(".png", pixels)[1].tobytes())
             rows.append({"image_id": image_id, "shard": "images.tar", "offset": offset, "size": size})
-    return Pictures(pd.DataFrame(rows), Shards(folder))
+    return Pictures(pd.DataFrame(rows).assign(width=40, height=30), Shards(folder))
 
 
 def material_of(folder: Path, texts: list[str], *, n_classes: int, n_members: int, n_team: int) -> Material:
