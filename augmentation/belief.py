@@ -31,7 +31,10 @@ SEARCH: dict[str, tuple[float, float]] = {  # where each knob is looked for at f
     "jpeg.quality": (10, 100),
 }
 COINS = ("flip.horizontal", "flip.vertical", "flip.transpose", "noise.before_blur")
+GEOMETRY = ("rotate", "flip", "shift", "scale")
+SYMMETRIC = ("rotate", "shift")  # the same to both sides
 FAR = 0.15  # share of copies that explore beyond the belief, for each knob on its own
+FAR_GEOMETRY = 0.4  # it hardly disturbs what noise and colour look like, and is harder to read
 N_BINS = 12
 N_LEVELS = 48
 ODDS = np.arange(21) / 20
@@ -54,6 +57,7 @@ class Knob:
     probability: float
     single: bool  # the only range of its operation, so that its probability can be told
     coin: bool = False
+    frozen: bool = False  # found to be unneeded: stays neutral
 
     @property
     def name(self) -> str:
@@ -81,6 +85,14 @@ def range_knob(place: str, search: tuple[float, float]) -> Knob:
     )  # fmt: skip
 
 
+def neutral_entry(operation: str) -> dict[str, Any]:
+    """All ranges of an operation at their neutral points."""
+    kinds = Operations.model_fields[operation].annotation.__args__  # type: ignore[union-attr]
+    fields = next(kind for kind in kinds if kind is not type(None)).model_fields
+    extras = {name: info.json_schema_extra for name, info in fields.items() if info.json_schema_extra}
+    return {name: [extra["neutral"], extra["neutral"]] for name, extra in extras.items()}
+
+
 def coin_knob(place: str) -> Knob:
     """A knob for a coin of the schema, as in "flip.vertical"."""
     operation, field = place.split(".")
@@ -98,11 +110,13 @@ def reach(knob: Knob, early: bool) -> tuple[float, float]:
 
 
 def draw_belief(
-    knobs: Sequence[Knob], count: int, random: np.random.Generator, *, far: float, early: bool
+    knobs: Sequence[Knob], count: int, random: np.random.Generator, *, explore: bool, early: bool = False
 ) -> dict[str, Floats]:
-    """Drawn columns of `count` copies, of which the share `far` explores, for each column on its own."""
+    """Drawn columns of `count` copies; where asked, a share of them explores, for each column on its own."""
     columns: dict[str, Floats] = {}
     for knob in knobs:
+        far = FAR_GEOMETRY if knob.operation in GEOMETRY else FAR
+        far = far if explore and not knob.frozen else 0.0
         for column in knob.columns:
             explores = random.random(count) < far
             odds = np.where(explores, 0.5 if knob.single or knob.coin else 1.0, knob.probability)
@@ -121,11 +135,13 @@ def moved(knob: Knob, drawn: Floats, read: Floats, wanted: Floats, *, early: boo
     """
     levels = np.quantile(wanted, (np.arange(N_LEVELS) + 1) / (N_LEVELS + 1))
     target = share_below(wanted, levels)
+    if knob.frozen:
+        return knob
     if knob.coin:
         return replace(knob, probability=fitted_odds(drawn, read, levels, target))
     low, high = reach(knob, early)
     active = drawn != knob.neutral
-    inside = (drawn >= low) & (drawn <= high)
+    inside = active & (drawn >= low) & (drawn <= high)
     place = np.clip(((drawn - low) / (high - low) * N_BINS).astype(int), 0, N_BINS - 1)
     counts = np.array([np.sum((place == b) & inside) for b in range(N_BINS)], dtype=float)
     raw = np.stack([share_below(read[(place == b) & inside], levels) for b in range(N_BINS)])
@@ -157,7 +173,7 @@ def ranges(smooth: Floats, off: Floats, edges: Floats, target: Floats, knob: Kno
     rows = []
     span = knob.search[1] - knob.search[0]
     for i in range(N_BINS):
-        for j in range(i + 1, N_BINS + 1):
+        for j in range(i + 1, N_BINS + 1) if knob.operation not in SYMMETRIC else [N_BINS - i] * (2 * i < N_BINS):
             inside = (sums[j] - sums[i]) / (j - i)
             losses = np.mean((np.outer(1 - odds, off) + np.outer(odds, inside) - target) ** 2, axis=1)
             away = (abs(edges[i] - knob.neutral) + abs(edges[j] - knob.neutral)) / span
@@ -174,6 +190,19 @@ def fitted_odds(drawn: Floats, read: Floats, levels: Floats, target: Floats) -> 
         return 0.0
     weight = np.exp(-(losses - losses.min()) / TEMPERATURE)
     return float(weight @ ODDS / weight.sum())
+
+
+def does_nothing(knob: Knob) -> bool:
+    """Whether the knob stands at its neutral point, or nearly never moves."""
+    if knob.coin:
+        return knob.probability < 0.05
+    width = knob.search[1] - knob.search[0]
+    return knob.probability < 0.05 or max(abs(knob.low - knob.neutral), abs(knob.high - knob.neutral)) < 0.01 * width
+
+
+def without(knob: Knob) -> Knob:
+    """The knob at its neutral point for good."""
+    return replace(knob, low=knob.neutral, high=knob.neutral, probability=0.0 if knob.coin else 1.0, frozen=True)
 
 
 def share_below(values: Floats, levels: Floats) -> Floats:

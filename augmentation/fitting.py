@@ -20,7 +20,7 @@ import numpy as np
 import numpy.typing as npt
 import yaml
 
-from augmentation.belief import FAR, Knob, draw_belief, first_belief, moved
+from augmentation.belief import Knob, does_nothing, draw_belief, first_belief, moved, neutral_entry, without
 from augmentation.copies import Copier
 from augmentation.drawing import Draws, copy_keys
 from augmentation.features import feature_table
@@ -34,6 +34,8 @@ Reader = Callable[[int], Pixels]  # the pixels of an image by its position
 ROUND = 3000  # copies
 COMPARED = 1500  # copies, and test images, whose two-sample AUC judges a belief
 EARLY = 3  # rounds that look everywhere
+ELIMINATIONS = 10  # about so many knobs are tried without
+WORTH = 0.002  # of AUC, that a knob has to bring
 FEWEST = 50  # images of either side
 
 
@@ -71,49 +73,70 @@ def fit_noise(params: AugmentParams, train: Images, test: Images, *, budget: int
     wanted = feature_table(copier.render(test.read(int(i)), "", 0) for i in chosen)
     clean = feature_table(copier.render(train.read(i), "", 0) for i in some_sources(train, COMPARED, random))
     before = two_sample_auc(clean, wanted, seed=seed)
-    per_round = ROUND + min(COMPARED, train.count)
-    rounds = max(2, budget // per_round)
-    knobs, readers = first_belief(), Readers(seed)
-    tried: list[tuple[float, list[Knob]]] = []
+    search = Search(copier, train, wanted, random, seed)
+    rounds = max(3, (budget - ELIMINATIONS * search.compared) // (search.per_round + search.compared))
     for number in range(rounds):
-        knobs = fit_round(knobs, readers, copier, train, wanted, random=random, number=number)
-        sample = rendered(knobs, copier, train, COMPARED, random=random, salt=-number)
-        tried.append((two_sample_auc(feature_table(sample), wanted, seed=seed), knobs))
-    after, best = min(tried, key=lambda pair: pair[0])
+        search.round(number, early=number < EARLY)
+        if number == rounds * 2 // 3:
+            search.eliminate()
+    after, best = min(search.tried, key=lambda pair: pair[0])
     shown = [copier.render(test.read(int(i)), "", 0) for i in chosen[:48]]
-    sheet = side_by_side(shown, list(rendered(best, copier, train, 48, random=random, salt=1)))
-    return Fit(as_operations(best), before, after, [auc for auc, _ in tried], rounds * per_round, sheet)
+    sheet = side_by_side(shown, list(rendered(best, copier, train, 48, random=random)))
+    return Fit(as_operations(best), before, after, [auc for auc, _ in search.tried], search.copies, sheet)
 
 
-def fit_round(
-    knobs: list[Knob],
-    readers: Readers,
-    copier: Copier,
-    train: Images,
-    wanted: Floats,
-    *,
-    random: np.random.Generator,
-    number: int,
-) -> list[Knob]:
-    """Draw copies, read them and the test images with what earlier rounds taught, and move every knob."""
-    early = number < EARLY
-    columns = draw_belief(knobs, ROUND, random, far=FAR, early=early)
-    sources = some_sources(train, ROUND, random)
-    table = feature_table(render_drawn(copier, train, sources, columns, salt=number))
-    names = list(columns)
-    drawn = np.stack([columns[name] for name in names], axis=1)  # (n_copies, n_columns)
-    if number == 0:
-        readers.learn(table[: ROUND // 2], drawn[: ROUND // 2])
-        table, drawn = table[ROUND // 2 :], drawn[ROUND // 2 :]
-    readers.fit()
-    own, other = readers.read(table), readers.read(wanted)
-    readers.learn(table, drawn)
-    result = []
-    for knob in knobs:
-        parts = [names.index(column) for column in knob.columns]
-        values, read, target = (matrix[:, parts].ravel() for matrix in (drawn, own, other))
-        result.append(moved(knob, values, read, target, early=early, step=0.7 if number < 6 else 0.5))
-    return result
+class Search:
+    """The belief, what has been tried, and the copies that it took."""
+
+    def __init__(self, copier: Copier, train: Images, wanted: Floats, random: np.random.Generator, seed: int) -> None:
+        self.copier, self.train, self.wanted, self.random, self.seed = copier, train, wanted, random, seed
+        self.per_round, self.compared = ROUND, min(COMPARED, train.count)
+        self.knobs, self.readers = first_belief(), Readers(seed)
+        self.tried: list[tuple[float, list[Knob]]] = []
+        self.copies = 0
+
+    def round(self, number: int, *, early: bool) -> None:
+        """Draw copies, read them and the test images with what earlier rounds taught, and move every knob."""
+        columns = draw_belief(self.knobs, self.per_round, self.random, explore=True, early=early)
+        sources = some_sources(self.train, self.per_round, self.random)
+        table = feature_table(render_drawn(self.copier, self.train, sources, columns))
+        self.copies += len(table)
+        names = list(columns)
+        drawn = np.stack([columns[name] for name in names], axis=1)  # (n_copies, n_columns)
+        if number == 0:
+            half = len(table) // 2
+            self.readers.learn(table[:half], drawn[:half])
+            table, drawn = table[half:], drawn[half:]
+        self.readers.fit()
+        own, other = self.readers.read(table), self.readers.read(self.wanted)
+        self.readers.learn(table, drawn)
+        step = 0.7 if number < 2 * EARLY else 0.5
+        knobs = []
+        for knob in self.knobs:
+            parts = [names.index(column) for column in knob.columns]
+            values, read, target = (matrix[:, parts].ravel() for matrix in (drawn, own, other))
+            knobs.append(moved(knob, values, read, target, early=early, step=step))
+        self.knobs = knobs
+        self.tried.append((self.judge(knobs), knobs))
+
+    def judge(self, knobs: list[Knob]) -> float:
+        """The AUC of a belief; every belief meets the same sources and random numbers."""
+        random = np.random.default_rng(self.seed + 1)
+        sample = feature_table(rendered(knobs, self.copier, self.train, self.compared, random=random))
+        self.copies += len(sample)
+        return two_sample_auc(sample, self.wanted, seed=self.seed)
+
+    def eliminate(self) -> None:
+        """From the best belief so far, drop every knob without which the copies look as much like the test."""
+        auc, knobs = min(self.tried, key=lambda pair: pair[0])
+        for i in range(len(knobs)):
+            if not does_nothing(knobs[i]):
+                trial = [*knobs[:i], without(knobs[i]), *knobs[i + 1 :]]
+                without_it = self.judge(trial)
+                if without_it < auc + WORTH:
+                    auc, knobs = without_it, trial
+        self.knobs = knobs
+        self.tried.append((auc, knobs))
 
 
 class Readers:
@@ -168,18 +191,16 @@ def some_sources(train: Images, count: int, random: np.random.Generator) -> list
 
 
 def rendered(
-    knobs: Sequence[Knob], copier: Copier, train: Images, count: int, *, random: np.random.Generator, salt: int
+    knobs: Sequence[Knob], copier: Copier, train: Images, count: int, *, random: np.random.Generator
 ) -> Iterator[Pixels]:
     """Copies by a belief, one per source."""
     sources = some_sources(train, count, random)
-    return render_drawn(copier, train, sources, draw_belief(knobs, len(sources), random, far=0, early=False), salt=salt)
+    return render_drawn(copier, train, sources, draw_belief(knobs, len(sources), random, explore=False))
 
 
-def render_drawn(
-    copier: Copier, train: Images, sources: list[int], columns: dict[str, Floats], *, salt: int
-) -> Iterator[Pixels]:
+def render_drawn(copier: Copier, train: Images, sources: list[int], columns: dict[str, Floats]) -> Iterator[Pixels]:
     """One copy of each source with the drawn columns."""
-    draws = Draws(copy_keys(salt, "fit", [str(i) for i in sources], np.arange(len(sources))), columns)
+    draws = Draws(copy_keys(0, "fit", [str(i) for i in sources], np.arange(len(sources))), columns)
     return (copier.render_drawn(copier.prepare(train.read(s)), draws, i) for i, s in enumerate(sources))
 
 
@@ -200,15 +221,18 @@ def two_sample_auc(first: Floats, second: Floats, *, seed: int = 0) -> float:
 def as_operations(knobs: Sequence[Knob]) -> Operations:
     """The belief as a block of params.yaml; what does nothing is left out."""
     content: dict[str, dict[str, Any]] = {}
-    for knob in knobs:
-        entry = content.setdefault(knob.operation, {})
-        if knob.coin:
-            entry[knob.field] = round(knob.probability, 2)
-        else:
-            entry[knob.field] = [float(f"{knob.low:.3g}"), float(f"{knob.high:.3g}")]
-            entry["probability"] = round(min(1.0, knob.probability), 2)
-    idle = {name for name, group in grouped(knobs).items() if all(does_nothing(knob) for knob in group)}
-    return Operations.model_validate({name: entry for name, entry in content.items() if name not in idle})
+    for name, group in grouped(knobs).items():
+        if all(does_nothing(knob) for knob in group):
+            continue
+        entry: dict[str, Any] = neutral_entry(name)
+        for knob in group:
+            if knob.coin:
+                entry[knob.field] = round(knob.probability, 2)
+            else:
+                entry[knob.field] = [float(f"{knob.low:.3g}"), float(f"{knob.high:.3g}")]
+                entry["probability"] = round(min(1.0, knob.probability), 2)
+        content[name] = entry
+    return Operations.model_validate(content)
 
 
 def grouped(knobs: Sequence[Knob]) -> dict[str, list[Knob]]:
@@ -217,14 +241,6 @@ def grouped(knobs: Sequence[Knob]) -> dict[str, list[Knob]]:
     for knob in knobs:
         groups.setdefault(knob.operation, []).append(knob)
     return groups
-
-
-def does_nothing(knob: Knob) -> bool:
-    """Whether the knob stands at its neutral point, or nearly never moves."""
-    if knob.coin:
-        return knob.probability < 0.05
-    width = knob.search[1] - knob.search[0]
-    return knob.probability < 0.05 or max(abs(knob.low - knob.neutral), abs(knob.high - knob.neutral)) < 0.01 * width
 
 
 def side_by_side(test: Sequence[Pixels], fitted: Sequence[Pixels], *, columns: int = 12, side: int = 64) -> Pixels:

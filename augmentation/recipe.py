@@ -271,9 +271,7 @@ class AugmentParams(Section):
 
     seed: int = Field(0, ge=0)
     mode: Literal["offline", "online"] = Field("offline", description="Copies on disk, or drawn anew while training.")
-    strength: Literal["given", "fitted"] = Field(
-        "given", description="fitted: operations of data/noise/fitted.yaml."
-    )
+    strength: Literal["given", "fitted"] = Field("given", description="fitted: operations of data/noise/fitted.yaml.")
     copies: int = Field(10, ge=0, le=100_000, description="Training copies of each source.")
     total: int | None = Field(None, ge=1, description="Training items in all instead; wins over copies.")
     balance: Probability = Field(0.0, description="0: sources share alike; 1: classes share alike.")

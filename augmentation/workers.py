@@ -37,7 +37,9 @@ def run(function: Callable[[Task], Result], tasks: Sequence[Task], *, workers: i
     options = {"initializer": follow, "initargs": (os.getpid(),)} if local else {}
     try:
         with BACKENDS[backend](workers), parallel_config(backend, **options):
-            parallel = Parallel(n_jobs=workers, batch_size=1, pre_dispatch="2*n_jobs", return_as=unordered)
+            parallel = Parallel(
+                n_jobs=workers, max_nbytes=None, batch_size=1, pre_dispatch="2*n_jobs", return_as=unordered
+            )
             yield from parallel(delayed(function)(task) for task in tasks)
     except TerminatedWorkerError:
         raise ResourceError(

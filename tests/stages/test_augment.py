@@ -1,0 +1,191 @@
+"""The augment stage: the same bytes however it was run, and nothing half-written."""
+
+import shutil
+from types import SimpleNamespace
+
+import cv2
+import numpy as np
+import pandas as pd
+import pytest
+
+from augmentation.copies import Copier
+from augmentation.recipe import AugmentParams
+from stages import augment as stage
+from stages.augment import augment
+from stages.tables import read_augmented, read_folds, write_folds
+from storage.errors import IntegrityError, ParamsError, PodiumError, ResourceError
+from storage.shards import Shards
+from tests.small_index import digits, index_of
+
+SECTION = {"copies": 3, "size": 28, "workers": 1, "mixup": {"probability": 0.3}}
+
+
+@pytest.fixture(scope="module")
+def contest(tmp_path_factory):
+    root = tmp_path_factory.mktemp("contest")
+    images, labels = digits(40)
+    index = index_of(root, images, labels, test=images[:4], names=[str(i) for i in range(10)])
+    folds = pd.DataFrame({"image_id": index.train["image_id"], "fold": np.arange(40) % 4 - 1, "duplicate_group": 0})
+    write_folds(root / "folds.parquet", folds, index)
+    return SimpleNamespace(index=index, folds=read_folds(root / "folds.parquet", index), images=images)
+
+
+def run(contest, folder, **section):
+    params = AugmentParams.model_validate(SECTION | section)
+    augment(params, contest.index, contest.folds, out=folder / "augmented", work=folder / "work")
+    return {path.name: path.read_bytes() for path in sorted((folder / "augmented").iterdir())}
+
+
+def test_the_table_keeps_its_contract_and_the_pixels_are_those_of_the_function(contest, tmp_path):
+    run(contest, tmp_path)
+    table = read_augmented(tmp_path / "augmented", contest.index, contest.folds)
+    assert table["view"].value_counts().to_dict() == {"train": 120, "testlike": 60}
+    assert not list((tmp_path / "work").iterdir())
+    maker, shards = Copier(AugmentParams.model_validate(SECTION)), Shards(tmp_path / "augmented")
+    by_id = dict(zip(contest.index.train["image_id"], contest.images, strict=True))
+    for row in table.sample(25, random_state=0).itertuples():
+        data = np.frombuffer(shards.read(row.shard, row.offset, row.size), dtype=np.uint8)
+        partner = by_id.get(row.partner_id)
+        expected = maker.render(by_id[row.source_id], row.source_id, row.copy, partner, view=row.view)
+        assert np.array_equal(data.reshape(row.height, row.width, 3), expected)
+
+
+def test_workers_and_the_cut_into_shards_change_no_byte_of_an_image(contest, tmp_path, monkeypatch):
+    one = run(contest, tmp_path / "one")
+    assert one == run(contest, tmp_path / "two", workers=2)
+    monkeypatch.setattr("augmentation.writing.FEWEST_SHARDS", 3)
+    run(contest, tmp_path / "cut")
+    tables = [read_augmented(tmp_path / name / "augmented", contest.index, contest.folds) for name in ("one", "cut")]
+    readers = [Shards(tmp_path / name / "augmented") for name in ("one", "cut")]
+    assert len(set(tables[1]["shard"])) == 3 != len(set(tables[0]["shard"]))
+    for rows in zip(tables[0].itertuples(), tables[1].itertuples(), strict=True):
+        pixels = [reader.read(row.shard, row.offset, row.size) for reader, row in zip(readers, rows, strict=True)]
+        assert pixels[0] == pixels[1]
+
+
+def test_a_killed_run_goes_on_at_the_next_unfinished_shard(contest, tmp_path, monkeypatch):
+    whole = run(contest, tmp_path / "whole")
+    made = []
+    write = stage.write_shard
+
+    def dies_at_the_fifth(task, **options):
+        if len(made) == 5:
+            raise KeyboardInterrupt
+        made.append(task.name)
+        return write(task, **options)
+
+    monkeypatch.setattr(stage, "write_shard", dies_at_the_fifth)
+    with pytest.raises(KeyboardInterrupt):
+        run(contest, tmp_path / "killed")
+    assert not (tmp_path / "killed/augmented").exists()
+    again = []
+    monkeypatch.setattr(stage, "write_shard", lambda task, **options: again.append(task.name) or write(task, **options))
+    assert run(contest, tmp_path / "killed") == whole
+    assert not set(again) & set(made) and len(again) == 16 - 5
+
+
+def test_a_new_result_replaces_the_old_one_whole(contest, tmp_path):
+    run(contest, tmp_path)
+    again = run(contest, tmp_path, copies=1, validation_copies=0)
+    assert len(read_augmented(tmp_path / "augmented", contest.index, contest.folds)) == 40
+    assert set(again) == {"index.parquet", *(f"shard-{i:05d}.tar" for i in range(16))}
+    assert not list(tmp_path.glob(".tmp-*"))
+
+
+@pytest.mark.parametrize("encoding", ["jpeg", "png", "raw"])
+def test_every_encoding_is_what_the_table_says(contest, tmp_path, encoding):
+    run(contest, tmp_path, encoding=encoding, size=[20, 24])
+    table = read_augmented(tmp_path / "augmented", contest.index, contest.folds)
+    row = next(table.iloc[7:].itertuples())
+    data = np.frombuffer(Shards(tmp_path / "augmented").read(row.shard, row.offset, row.size), dtype=np.uint8)
+    pixels = data.reshape(20, 24, 3) if encoding == "raw" else cv2.imdecode(data, cv2.IMREAD_COLOR)
+    assert pixels.shape == (20, 24, 3) == (row.height, row.width, 3)
+    assert row.encoding == encoding
+
+
+@pytest.mark.parametrize(
+    ("section", "said"),
+    [
+        ({"extra": [{"name": "GausNoise"}]}, "did you mean GaussNoise"),
+        ({"extra": [{"name": "GaussNoise", "arguments": {"sigma": 3}}]}, "sigma"),
+        ({"classes": {"eleven": {"strength": 2}}}, "eleven"),
+    ],
+)
+def test_wrong_parameters_are_refused_before_anything_is_written(contest, tmp_path, section, said):
+    with pytest.raises(ParamsError, match=said):
+        run(contest, tmp_path, **section)
+    assert not list(tmp_path.iterdir())
+
+
+def test_a_disk_that_is_too_small_is_refused_with_the_estimate(contest, tmp_path, monkeypatch):
+    monkeypatch.setattr(stage.shutil, "disk_usage", lambda path: SimpleNamespace(free=100_000))
+    with pytest.raises(ResourceError, match=r"need about .* MiB, 0 MiB are free"):
+        run(contest, tmp_path)
+
+
+@pytest.mark.parametrize("encoding", ["jpeg", "raw"])
+def test_the_estimate_is_within_a_fifth(contest, tmp_path, monkeypatch, encoding):
+    asked = []
+    monkeypatch.setattr(stage, "require_space", lambda folder, needed: asked.append(needed))
+    made = run(contest, tmp_path, encoding=encoding, copies=30)
+    assert asked[0] == pytest.approx(sum(len(data) for name, data in made.items() if name.endswith(".tar")), rel=0.2)
+
+
+def test_a_full_disk_is_said_in_one_line_and_leaves_nothing(contest, tmp_path, monkeypatch):
+    def full(self, name, data):
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr("augmentation.writing.ShardWriter.add", full)
+    with pytest.raises(ResourceError, match=r"shard-00000\.tar cannot be written: No space left on device"):
+        run(contest, tmp_path)
+    assert not (tmp_path / "augmented").exists()
+    assert not [path for path in (tmp_path / "work").rglob("*") if path.suffix == ".tar"]
+
+
+def test_a_source_that_vanished_is_named(contest, tmp_path):
+    folder = shutil.copytree(contest.index.folder, tmp_path / "index")
+    for shard in folder.glob("*.tar"):
+        shard.unlink()
+    broken = SimpleNamespace(
+        index=type(contest.index)(
+            contest.index.train, contest.index.test, contest.index.classes, folder, contest.index.hash
+        ),
+        folds=contest.folds,
+    )
+    with pytest.raises(IntegrityError, match="source train_0"):
+        run(broken, tmp_path)
+
+
+def test_a_finished_shard_that_was_cut_short_is_named(contest, tmp_path, monkeypatch):
+    with monkeypatch.context() as patch:
+        patch.setattr(stage, "publish", lambda folder, out: None)
+        with pytest.raises(FileNotFoundError):
+            run(contest, tmp_path)
+    shard = next((tmp_path / "work").rglob("shard-00003.tar"))
+    shard.write_bytes(shard.read_bytes()[:5000])
+    with pytest.raises(IntegrityError, match=r"shard-00003\.tar"):
+        run(contest, tmp_path)
+
+
+@pytest.mark.parametrize(("backend", "package"), [("dask", "dask"), ("ray", "ray")])
+def test_an_absent_backend_says_what_to_install(contest, tmp_path, backend, package):
+    try:
+        __import__(package)
+    except ImportError:
+        with pytest.raises(ResourceError, match=rf"pip install -e '\.\[{package}\]'"):
+            run(contest, tmp_path, backend=backend, workers=2)
+    else:
+        pytest.skip(f"{package} is installed")
+
+
+def test_two_runs_at_once_do_not_mix(contest, tmp_path):
+    key = stage.work_key(AugmentParams.model_validate(SECTION), contest.index, contest.folds)
+    with stage.alone(tmp_path / "work" / key), pytest.raises(ResourceError, match="another run"):
+        run(contest, tmp_path)
+
+
+def test_fitted_strengths_without_a_fit_are_refused(contest, tmp_path):
+    from augmentation.fitting import fitted_params
+
+    with pytest.raises(PodiumError, match=r"explore\.fit_noise"):
+        fitted_params(AugmentParams(strength="fitted"), tmp_path / "fitted.yaml")
