@@ -5,7 +5,9 @@ from __future__ import annotations
 import hashlib
 import importlib.metadata
 import json
+import logging
 import shutil
+import sys
 import time
 from collections.abc import Callable
 from contextlib import nullcontext
@@ -24,6 +26,7 @@ from models.checkpoint import Checkpoints
 from models.feed import Feed, Online, Rows
 from models.fit import Scores, Validate, fit
 from models.loss import Loss
+from models.memory import batch_that_fits
 from models.network import Network, build_network
 from models.pictures import Decoded, Pictures, open_pictures
 from models.precision import FORMATS, apply_format, choose
@@ -93,6 +96,7 @@ def train_member(
         torch.set_num_threads(params.threads)
     torch.backends.cudnn.deterministic, torch.backends.cudnn.benchmark = True, False
     precision, speeds = resolve_precision(params, state_folder, len(material.class_names))
+    logging.getLogger("lightning_fabric").setLevel(logging.WARNING)
     fabric = Fabric(
         accelerator=params.accelerator,
         devices=params.devices,
@@ -127,6 +131,7 @@ def train_member(
     test = mean_over_seeds([entry[3] for entry in trained])
     judged = material.valid_view == judged_view(material.valid_view)
     views = choose_views({v: x[judged] for v, x in valid.items()}, material.valid.label[judged], keep=params.tta_keep)
+    warn_of_chance(f"{name} fold {fold}", params, material, mean_of_views(valid, views))
     return Trained(
         networks=[entry[0] for entry in trained],
         preprocessing=preprocessing,
@@ -173,10 +178,11 @@ def train_one(
         )  # fmt: skip
 
     budget = Budget(params.time_budget, started=started, images_to_predict=len(material.valid) + len(material.test))
-    progress = fit(
+    with batch_that_fits(network, params.batch, size=pictures.preprocessing.size):
+        progress = fit(
         fabric, network, params=params, feed=feed, loss=loss, normalise=normalise,
         validate=validation(run, material), checkpoints=checkpoints, budget=budget, seed=seed, title=title,
-    )  # fmt: skip
+        )  # fmt: skip
     views = ("plain", *params.tta)
     valid = run(network, material.valid.picture, views)
     return network, progress.history, valid, run(network, material.test, views), progress.stopped
@@ -194,6 +200,23 @@ def validation(
         return scores_by_view(material, logs)
 
     return validate
+
+
+def warn_of_chance(title: str, params: ModelParams, material: Material, logs: LogProbabilities) -> None:
+    """Say so when a finished network is no better than always naming the most frequent class."""
+    labels = material.valid.label
+    if not len(labels):
+        return
+    chance = np.bincount(labels).max() / len(labels)
+    accuracy = float((logs.argmax(axis=1) == labels).mean())
+    if accuracy <= chance + 2 * (chance * (1 - chance) / len(labels)) ** 0.5:
+        frozen = " The backbone is frozen: set freeze: 0, or unfreeze_every." if params.freeze else ""
+        start = " Its weights started random: set pretrained." if params.freeze and params.pretrained == "none" else ""
+        print(
+            f"podium: warning: {title} stays at chance (accuracy {accuracy:.3f}; the most frequent class alone gives "
+            f"{chance:.3f}).{frozen}{start} Otherwise try: podium lr, more epochs, precision: fp32",
+            file=sys.stderr,
+        )
 
 
 def judged_view(views: npt.NDArray[np.object_]) -> str:

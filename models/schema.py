@@ -162,6 +162,10 @@ class TrainParams(InputParams, HeadParams, LossParams, OptimiserParams, FeedPara
             raise ValueError("schedule plateau needs validations; lower validate_every")
         if isinstance(self.freeze, int) and self.freeze < 0:
             raise ValueError("freeze counts blocks: 0 or more, or all")
+        if self.keep == "best" and self.average_last:
+            raise ValueError("keep: best and average_last exclude each other")
+        if self.unfreeze_every and self.devices * self.nodes > 1:
+            raise ValueError("unfreeze_every needs one device: several have to agree on the weights from the start")
         return self
 
 

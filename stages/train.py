@@ -9,20 +9,29 @@ Run     python -m stages.train resnet 0 --index data/index --folds data/folds/fo
 
 from __future__ import annotations
 
+import threading
 import time
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import numpy as np
+import numpy.typing as npt
 import pandas as pd
 import typer
 
+from augmentation.copies import Copier
+from augmentation.recipe import AugmentParams
 from models.schema import ModelParams, TrainParams, member_values
 from stages.entry import entry
-from stages.params import check, nearest, read_params
+from stages.params import check, nearest, read_params, section
 from stages.tables import Folds, Index, Probabilities, read_augmented, read_folds, read_index, write_probabilities
 from storage.atomic import sha256, write_json, write_text
 from storage.errors import DataError, ParamsError
+
+if TYPE_CHECKING:
+    from models.feed import Online
+    from models.member import Material, Trained
+    from models.pictures import Pixels
 
 STATE = Path(".podium")  # checkpoints, decoded images, measured speeds: never an output, safe to delete
 
@@ -64,7 +73,7 @@ def fold_rows(fold: int, *, index: Index, folds: Folds, augmented: pd.DataFrame,
 
 def build_material(
     fold: int, *, index: Index, folds: Folds, augmented: Path, params: ModelParams
-) -> tuple[Any, pd.DataFrame]:
+) -> tuple[Material, pd.DataFrame]:
     """Everything that models.member needs, and the table of held-out rows."""
     from models.feed import Rows
     from models.member import Material
@@ -98,6 +107,29 @@ def build_material(
     return material, valid
 
 
+def online_copies(params: ModelParams, material: Material, *, path: Path) -> Online | None:
+    """With `online: copies`, a function that gives each clean source a fresh copy by the recipe of `augment`."""
+    if params.online != "copies":
+        return None
+    recipe = section("augment", AugmentParams, path=path)
+    if recipe.strength == "fitted":
+        raise ParamsError(f"{path}: online: copies draws from the recipe as written; set augment.strength to another")
+    clean = (material.pictures["store"] == "index").to_numpy()
+    names = material.pictures["name"].to_numpy(object)
+    thread = threading.local()  # a Copier holds buffers: one per thread
+
+    def change(images: Pixels, numbers: npt.NDArray[np.int64], seeds: list[int]) -> Pixels:
+        if not hasattr(thread, "copier"):
+            thread.copier = Copier(recipe, size=(images.shape[1], images.shape[2]))
+        changed = images.copy()
+        for row, number in enumerate(numbers):
+            if clean[number]:
+                changed[row] = thread.copier.render(images[row], names[number], seeds[row] % 2**31)
+        return changed
+
+    return change
+
+
 def main(  # noqa: PLR0917 - typer's options
     model: Annotated[str, typer.Argument(help="a name under models in params.yaml")],
     fold: Annotated[int, typer.Argument(help="the fold that is held out")],
@@ -119,7 +151,10 @@ def main(  # noqa: PLR0917 - typer's options
     material, valid = build_material(fold, index=the_index, folds=the_folds, augmented=augmented, params=chosen)
     from models.member import train_member
 
-    trained = train_member(model, fold, params=chosen, material=material, state_folder=STATE, started=started)
+    online = online_copies(chosen, material, path=params)
+    trained = train_member(
+        model, fold, params=chosen, material=material, state_folder=STATE, started=started, online=online
+    )
     write_run(run, model, fold, params=chosen, material=material, trained=trained, valid=valid)
     write_predictions(predictions, fold, index=the_index, folds=the_folds, valid=valid, trained=trained)
     write_text(predictions / "curves.csv", curves(trained.history).to_csv(index=False))  # compare draws it
@@ -142,7 +177,14 @@ def write_predictions(
 
 
 def write_run(
-    folder: Path, model: str, fold: int, *, params: ModelParams, material: Any, trained: Any, valid: pd.DataFrame
+    folder: Path,
+    model: str,
+    fold: int,
+    *,
+    params: ModelParams,
+    material: Material,
+    trained: Trained,
+    valid: pd.DataFrame,
 ) -> None:
     """Weights, description, metrics, and the report of the held-out rows."""
     from models.member import judged_view, scores_by_view, versions

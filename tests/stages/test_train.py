@@ -25,7 +25,7 @@ from stages.tables import (
     write_augmented,
     write_folds,
 )
-from stages.train import fold_rows, main, member_params
+from stages.train import build_material, fold_rows, main, member_params, online_copies
 from storage.errors import DataError, ParamsError, ResourceError
 from storage.shards import ShardWriter
 from tests.small_index import digits, index_of
@@ -163,6 +163,25 @@ def test_sigterm_ends_with_143_and_a_budget_later_gives_valid_tables(
     assert len(read_probabilities(contest / "data/predictions/long/0/test.parquet", index, folds)) == TEST
     metrics = json.loads((contest / "data/runs/long/0/metrics.json").read_text())
     assert metrics["stopped"].startswith("time budget, after step")
+
+
+def test_fresh_copies_while_training_change_the_clean_sources_alone(
+    contest: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    index, folds = tables(contest)
+    params = ModelParams(backbone="simple_cnn", online="copies", size=28)
+    material, _ = build_material(0, index=index, folds=folds, augmented=contest / "data/augmented", params=params)
+    (contest / "online.yaml").write_text("augment: {operations: {rotate: {degrees: [20, 40]}}}")
+    change = online_copies(params, material, path=contest / "online.yaml")
+    assert change
+    store = material.pictures["store"].to_numpy()
+    numbers = np.array([0, 0, 0, int(np.flatnonzero(store == "augmented")[0])])
+    images = np.stack([np.asarray(digits(1)[0][0])] * 4)
+    changed = change(images, numbers, [1, 1, 2, 3])
+    assert (changed[0] == changed[1]).all()
+    assert (changed[0] != changed[2]).any() and (changed[0] != images[0]).any()
+    assert (changed[3] == images[3]).all()
+    assert online_copies(params.model_copy(update={"online": "none"}), material, path=contest / "online.yaml") is None
 
 
 def test_wrong_names_and_folds_are_refused_before_anything_is_read(contest: Path) -> None:

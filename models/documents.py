@@ -1,0 +1,93 @@
+"""The table of all parameters of a member, made from the schema.
+
+Run: python -m models.documents   (writes docs/members.md)
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any, get_args
+
+from pydantic.fields import FieldInfo
+
+from models.schema import (
+    FeedParams,
+    HeadParams,
+    InputParams,
+    LossParams,
+    ModelParams,
+    OptimiserParams,
+    RunParams,
+)
+from storage.atomic import write_text
+from storage.section import Section
+
+PLACE = Path("docs/members.md")
+PARTS: list[tuple[str, type[Section]]] = [
+    ("Network and its input", InputParams),
+    ("Head and freezing", HeadParams),
+    ("Loss and imbalance", LossParams),
+    ("Optimisation", OptimiserParams),
+    ("Rows and augmentation while training", FeedParams),
+    ("Run, checkpoints, prediction", RunParams),
+]
+START = """# Parameters of a member
+
+The section `train` of `params.yaml` sets any of these for all models; `models.<name>` sets them for one and overrides
+`train`. Only `models.<name>.backbone` is required. This page is made from `models/schema.py`
+(`python -m models.documents`).
+
+| key | default | what it does |
+|---|---|---|
+"""
+
+
+def page() -> str:
+    """The whole page."""
+    lines = [START + row("backbone", ModelParams.model_fields["backbone"])]
+    for title, part in PARTS:
+        lines.append(f"\n## {title}\n\n| key | default | what it does |\n|---|---|---|\n")
+        lines += [row(name, field) for name, field in part.model_fields.items()]
+    return "".join(lines)
+
+
+def row(name: str, field: FieldInfo) -> str:
+    """One parameter: its name, default, description, and what it accepts."""
+    default = "required" if field.is_required() else shown(field.get_default(call_default_factory=True))
+    text = f"{field.description}{limits(field)}".replace("|", "\\|").replace("*", "\\*")
+    return f"| `{name}` | `{default}` | {text} |\n"
+
+
+def shown(value: Any) -> str:
+    """A default as YAML writes it."""
+    if isinstance(value, tuple | list):
+        return f"[{', '.join(shown(part) for part in value)}]"
+    if isinstance(value, bool):
+        return str(value).lower()
+    return "null" if value is None else str(value)
+
+
+def limits(field: FieldInfo) -> str:
+    """The words or the range that are accepted."""
+    words = [str(word) for word in choices(field.annotation)]
+    signs = {"ge": "≥", "gt": ">", "le": "≤", "lt": "<"}
+    ranges = [
+        f"{sign} {getattr(part, key)}"
+        for part in field.metadata
+        for key, sign in signs.items()
+        if getattr(part, key, None) is not None
+    ]
+    told = f" [{', '.join(words)}]" if len(words) > 2 else ""
+    return f"{told}{' (' + ', '.join(ranges) + ')' if ranges else ''}"
+
+
+def choices(annotation: Any) -> list[str]:
+    """All literal words inside a type."""
+    found: list[str] = []
+    for part in get_args(annotation):
+        found += [part] if isinstance(part, str) else choices(part)
+    return found
+
+
+if __name__ == "__main__":
+    write_text(PLACE, page())
