@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import csv
+import io
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from html import escape
@@ -65,17 +67,24 @@ def to_csv(found: Sequence[Effect]) -> str:
     return "\n".join(lines) + "\n"
 
 
+def from_csv(text: str) -> list[Effect]:
+    """The effects of a table written by `to_csv`."""
+    lines = list(csv.DictReader(io.StringIO(text)))
+    return [
+        Effect(row["kind"], row["name"], float(row["gain_points"]), float(row["error_points"]), row["tie"] == "true")
+        for row in lines
+    ]
+
+
 def to_svg(found: Sequence[Effect]) -> str:
     """The picture: a bar per effect with one standard error; grey where it is a tie."""
     width, left, line = 860, 400, 26
     height = 60 + line * max(len(found), 1)
-    reach = max([abs(one.gain) + one.error for one in found], default=1.0) or 1.0
-    lowest = min([one.gain - one.error for one in found], default=0.0)
-    zero = left + (220 if lowest < -0.05 * reach else 10)
-    scale = (width - 70 - zero) / reach if lowest >= -0.05 * reach else 210 / reach
+    low = min([0.0, *(one.gain - one.error for one in found)])
+    high = max([0.1, *(one.gain + one.error for one in found)])
 
     def place(value: float) -> float:
-        return zero + value * scale
+        return left + 10 + (value - low) / (high - low) * (width - 75 - left)
 
     parts = [
         f'<svg xmlns="http://www.w3.org/2000/svg" width="{width}" height="{height}" viewBox="0 0 {width} {height}" '
@@ -86,7 +95,7 @@ def to_svg(found: Sequence[Effect]) -> str:
     ]
     for number, one in enumerate(found):
         parts += _bar(one, place, top=56 + line * number, left=left)
-    parts.append(f'<line x1="{zero}" x2="{zero}" y1="52" y2="{height - 6}" stroke="#888"/></svg>')
+    parts.append(f'<line x1="{place(0):.1f}" x2="{place(0):.1f}" y1="52" y2="{height - 6}" stroke="#888"/></svg>')
     return "\n".join(parts) + "\n"
 
 
@@ -94,7 +103,7 @@ def _bar(one: Effect, place: Callable[[float], float], *, top: int, left: int) -
     start, end = sorted((place(0.0), place(one.gain)))
     low, high = place(one.gain - one.error), place(one.gain + one.error)
     colour = "#b8bec6" if one.tie else "#2f7d5d" if one.gain > 0 else "#b4483c"
-    name = f"without {one.name}" if one.kind == "member" else one.name
+    name = f"member {one.name}" if one.kind == "member" else one.name
     label = max(high, end, place(0.0)) + 6
     return [
         f'<text x="{left - 8}" y="{top + 14}" text-anchor="end" fill="#222">{escape(name)}</text>',

@@ -26,6 +26,7 @@ from stages.tables import (
     Index,
     Member,
     Probabilities,
+    canonical_order,
     read_folds,
     read_index,
     read_member,
@@ -33,7 +34,7 @@ from stages.tables import (
     write_probabilities,
 )
 from storage.atomic import replacing, write_json, write_text
-from storage.errors import ParamsError
+from storage.errors import IntegrityError, ParamsError
 from storage.section import Section
 
 Method = Literal[
@@ -97,6 +98,11 @@ class BlendParams(Section):
         {}, description="share of each member: {name: [least, most]}; [0, 0] excludes, [0.1, 1] forces, [0, 0.3] caps"
     )
     routes: list[RouteParams] = Field([], description="pairs of classes that a specialist decides")
+    others: dict[str, str] = Field(
+        {},
+        description="blends of blends: {name: folder}, each with oof.parquet and test.parquet from the same "
+        "index and folds, for example a team-mate's data/blend; list the folder under blend's deps in dvc.yaml",
+    )
     power: float = Field(0.5, gt=0, le=10, description="exponent of the power mean")
     shrink: float = Field(0.2, ge=0, le=10, description="pseudo-rows toward uniform weights, as a share of the rows")
     rounds: int = Field(50, ge=1, le=1000, description="rounds of greedy selection")
@@ -150,6 +156,27 @@ def options(chosen: BlendParams, members: list[str], class_names: list[str]) -> 
     )
 
 
+def read_other(name: str, folder: Path, like_this: Member, index: Index, folds: Folds) -> Member:
+    """A blend, ours or a team-mate's, as a member; refused where its rows are not the members' rows."""
+    train_ids, test_ids = index.train["image_id"].tolist(), index.test["image_id"].tolist()
+    oof = canonical_order(read_probabilities(folder / "oof.parquet", index, folds), train_ids)
+    test = canonical_order(read_probabilities(folder / "test.parquet", index, folds), test_ids)
+    for path, own, theirs in (("oof", like_this.oof, oof), ("test", like_this.test, test)):
+        same = len(own) == len(theirs) and all(
+            (getattr(own, key) == getattr(theirs, key)).all() for key in ("image_id", "view", "copy")
+        )
+        if not same:
+            raise IntegrityError(f"{folder / path}.parquet has other rows (image, view, copy) than {like_this.name}")
+    return Member(name, oof, test, like_this.folds)
+
+
+def suspicious(library: Library) -> list[str]:
+    """Members without one wrong row: they were probably trained on the rows that they are scored on."""
+    right = [(table.argmax(axis=1) == library.labels).all() for table in library.log_probabilities]
+    found = [name for name, perfect in zip(library.members, right, strict=True) if perfect]
+    return [f"{name}: out-of-fold accuracy 1.0000: leak?" for name in found] if len(library.labels) >= 100 else []
+
+
 def library_of(members: list[Member], index: Index, folds: Folds) -> Library:
     """The members' out-of-fold tables, stacked; a group is what the folds kept together."""
     oof = members[0].oof
@@ -168,11 +195,14 @@ def fold_tests(predictions: Path, members: list[Member], index: Index) -> list[n
     """The members' test tables of each fold, (n_members, n_test, n_classes), rows as in `Member.test`."""
     place = {image_id: position for position, image_id in enumerate(index.test["image_id"])}
 
-    def table(name: str, number: int) -> np.ndarray:
-        part = read_probabilities(predictions / name / str(number) / "test.parquet")
+    def table(member: Member, number: int) -> np.ndarray:
+        path = predictions / member.name / str(number) / "test.parquet"
+        if not path.is_file():  # a blend has no folds of its own
+            return member.test.log_probabilities
+        part = read_probabilities(path)
         return part.log_probabilities[np.argsort([place[image_id] for image_id in part.image_id])]
 
-    return [np.stack([table(member.name, number) for member in members]) for number in members[0].folds]
+    return [np.stack([table(member, number) for member in members]) for number in members[0].folds]
 
 
 def write_results(out: Path, metrics: Path, result: Result, members: list[Member], *, truth: np.ndarray) -> None:
@@ -241,10 +271,16 @@ def main(
     names, numbers = run_lists(params)
     data = read_index(index)
     cut = read_folds(folds, data)
-    names = sorted(names)  # the order of members carries no meaning
-    told = options(chosen, names, data.classes.names)
+    twice = set(names) & set(chosen.others)
+    if twice:
+        raise ParamsError(f"{params}: blend.others: {sorted(twice)} are members already; choose other names")
+    told = options(chosen, sorted([*names, *chosen.others]), data.classes.names)
     members = [read_member(predictions / name, numbers, data, cut) for name in names]
+    others = [read_other(name, Path(folder), members[0], data, cut) for name, folder in chosen.others.items()]
+    members = sorted(members + others, key=lambda member: member.name)  # their order carries no meaning
     library = library_of(members, data, cut)
+    for warning in suspicious(library):
+        print(f"warning: {warning}")
     try:
         result = blend_and_score(
             library,

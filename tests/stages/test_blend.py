@@ -4,15 +4,18 @@ from __future__ import annotations
 
 import json
 import shutil
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pyarrow.parquet as pq
 import pytest
 
+from analysis.ablation import from_csv
+from commands import ablation
 from commands.status import lines
 from stages import blend, submit
-from stages.tables import read_folds, read_index, read_probabilities
+from stages.tables import read_folds, read_index, read_probabilities, write_probabilities
 from storage.errors import DataError, IntegrityError, ParamsError
 from tests.blend_tables import write_competition
 
@@ -191,3 +194,43 @@ def test_status_says_what_it_is_worth(folder: Path) -> None:
     assert "What to try next" in text
     with pytest.raises(DataError, match="dvc repro"):
         lines(folder / "nothing.json", *paths[1:])
+
+
+def test_a_blend_is_a_member_of_another_blend(folder: Path) -> None:
+    shutil.copytree(folder / "data/blend", folder / "kim")
+    set_params(folder, f"blend: {{draws: 100, ablation: false, others: {{kim: {json.dumps(str(folder / 'kim'))}}}}}")
+    run_blend(folder)
+    weights = json.loads((folder / "data/blend/weights.json").read_text())["weights"]
+    assert set(weights) == {"kim", "net0", "net1", "net2"}
+    set_params(folder, f"blend: {{others: {{net0: {json.dumps(str(folder / 'kim'))}}}}}")
+    with pytest.raises(ParamsError, match="members already"):
+        run_blend(folder)
+
+
+def test_ablation_against_other_predictions(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    data, other = folder / "data", folder / "other"
+    shutil.copytree(data / "predictions", other)
+    index = read_index(data / "index")
+    for path in other.glob("*/*/valid.parquet"):
+        table = read_probabilities(path, index)
+        rows = np.arange(len(table))
+        logs = table.log_probabilities.copy()
+        logs[rows % 3 == 0] = logs[rows % 3 == 0][:, ::-1]
+        write_probabilities(path, replace(table, log_probabilities=logs))
+    ablation.main(
+        [f"same={data / 'predictions'}", f"care={other}"],
+        index=data / "index",
+        folds=data / "folds/folds.parquet",
+        predictions=data / "predictions",
+        blend=data / "blend",
+        out=folder / "out",
+        params=folder / "params.yaml",
+    )
+    rows_written = {one.name: one for one in from_csv((folder / "out/ablation.csv").read_text())}
+    assert rows_written["same"].gain == 0.0
+    assert rows_written["same"].tie
+    assert rows_written["care"].gain > 5
+    assert "net0" in rows_written
+    assert "step care" in capsys.readouterr().out
+    with pytest.raises(ParamsError, match="NAME=FOLDER"):
+        ablation.main(["care"], params=folder / "params.yaml")
