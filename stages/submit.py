@@ -97,14 +97,16 @@ def partial_table(predictions: Path, index: Index) -> tuple[Probabilities, dict[
     return table, found
 
 
-def git_state() -> dict[str, Any]:
-    """The commit that made the file, and whether the tree had other changes; empty outside a repository."""
+def git_state(submissions: Path) -> dict[str, Any]:
+    """The commit that made the file, and whether the tree had changes beside submissions; empty outside a repository."""
     try:
         commit = subprocess.run(["git", "rev-parse", "HEAD"], capture_output=True, text=True, check=True)
         changes = subprocess.run(["git", "status", "--porcelain"], capture_output=True, text=True, check=True)
     except (OSError, subprocess.CalledProcessError):
         return {"commit": None, "changed": None}
-    ours = [line for line in changes.stdout.splitlines() if not line[3:].startswith(("submissions/", "dvc.lock"))]
+    ours = [
+        line for line in changes.stdout.splitlines() if not line[3:].startswith((f"{submissions.name}/", "dvc.lock"))
+    ]
     return {"commit": commit.stdout.strip(), "changed": bool(ours)}
 
 
@@ -132,7 +134,7 @@ def write_submission(folder: Path, chosen: SubmitParams, index: Index, cells: di
 
 def sidecar(path: Path, params: Path, content: dict[str, Any], warnings: list[str]) -> None:
     """Write what the CSV is and where it comes from beside it."""
-    head = {"file": path.name, "sha256": sha256(path), "git": git_state(), "params": params_hash(params)}
+    head = {"file": path.name, "sha256": sha256(path), "git": git_state(path.parent), "params": params_hash(params)}
     write_json(path.with_suffix(".json"), {**head, **content, "tainted": False, "warnings": warnings})
 
 
@@ -142,14 +144,16 @@ def main(
     *,
     submissions: Annotated[Path, typer.Option(help="folder to write the submission to")],
     partial: Annotated[bool, typer.Option(help="from whatever folds exist, without a blend")] = False,
-    predictions: Annotated[Path, typer.Option(help="with --partial: the predictions")] = Path("data/predictions"),
+    predictions: Annotated[
+        Path | None, typer.Option(help="with --partial: the predictions; default: beside the blend")
+    ] = None,
     params: Annotated[Path, typer.Option(help="parameters")] = Path("params.yaml"),
 ) -> None:
     """Write the submission exactly like the sample, and check it."""
     chosen = section("submit", SubmitParams, path=params)
     data = read_index(index)
     if partial:
-        table, found = partial_table(predictions, data)
+        table, found = partial_table(predictions or blend.parent / "predictions", data)
         labels = table.log_probabilities.argmax(axis=1)
         content: dict[str, Any] = {"method": "soft, partial", "members": found, "honest": None}
         chosen = chosen.model_copy(update={"name": f"{chosen.name}-partial"})
