@@ -178,7 +178,10 @@ def linear_weights(log_true: Array, *, shrink: float = 0.05, rounds: int = 60) -
     n_members, n_rows = log_true.shape
     if n_members == 1:
         return np.ones(1)
-    share = np.exp(np.asarray(log_true - log_true.max(axis=0), dtype=np.float64)).T  # (n_rows, n_members)
+    parts = slabs(n_members, n_rows, 1, cells=1 << 20)
+    share = np.empty((n_rows, n_members))
+    for rows in parts:  # each row relative to its largest: only ratios matter
+        share[rows] = np.exp(np.asarray(log_true[:, rows] - log_true[:, rows].max(axis=0), dtype=np.float64)).T
     barrier = max(shrink, 1e-6) / n_members
     total = 1.0 + barrier * n_members
     weights = np.full(n_members, 1.0 / n_members)
@@ -188,9 +191,11 @@ def linear_weights(log_true: Array, *, shrink: float = 0.05, rounds: int = 60) -
 
     value = objective(weights)
     for _ in range(rounds):
-        ratio = share / (share @ weights)[:, None]
-        gradient = -ratio.mean(axis=0) - barrier / weights + total
-        hessian = ratio.T @ ratio / n_rows + np.diag(barrier / weights**2)
+        gradient, hessian = total - barrier / weights, np.diag(barrier / weights**2)
+        for rows in parts:
+            ratio = share[rows] / (share[rows] @ weights)[:, None]
+            gradient -= ratio.sum(axis=0) / n_rows
+            hessian += ratio.T @ ratio / n_rows
         step = -np.linalg.solve(hessian, gradient)
         decrement = float(-gradient @ step)
         if decrement < 1e-12:

@@ -98,7 +98,7 @@ def partial_table(predictions: Path, index: Index) -> tuple[Probabilities, dict[
 
 
 def git_state(submissions: Path) -> dict[str, Any]:
-    """The commit that made the file, and whether the tree had changes beside submissions; empty outside a repository."""
+    """The commit that made the file, and whether the tree has other changes; empty outside a repository."""
     try:
         commit = subprocess.run(["git", "rev-parse", "HEAD"], capture_output=True, text=True, check=True)
         changes = subprocess.run(["git", "status", "--porcelain"], capture_output=True, text=True, check=True)
