@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 from layouts import cifar
 from layouts.boxes import box_region
 from layouts.records import LAYOUTS, Listing, check_paths, layout
-from storage.errors import DataError, IntegrityError
+from storage.errors import DataError, IntegrityError, ParamsError
 from storage.paths import path_problem
 from tests import competitions
 
@@ -37,7 +37,7 @@ def test_every_layout_is_registered() -> None:
     assert modules == set(LAYOUTS)
     for name in LAYOUTS:
         assert layout(name).Options()
-    with pytest.raises(DataError, match="no layout 'csv'"):
+    with pytest.raises(ParamsError, match="no layout 'csv'"):
         layout("csv")
 
 
