@@ -62,7 +62,7 @@ def add(
     row = dataclasses.replace(read_sidecar(file), note=note, **told)
     rows = ledger.added(read_book(book), row)
     write_book(book, rows)
-    print(f"{book}: {len(rows)} submissions; the picture is {book.with_suffix('.svg')}")
+    print(f"{book}: {len(rows)} submission{'s' * (len(rows) > 1)}; the picture is {book.with_suffix('.svg')}")
 
 
 @app.command()
@@ -80,7 +80,7 @@ def show(book: Book = BOOK) -> None:
     for name in ("time", "file", "method", "honest", "± error", "public", "private", "note"):
         table.add_column(name, justify="right" if name in ("honest", "± error", "public", "private") else "left")
     for row in rows:
-        shown = [row.honest[:6], row.error[:6], row.public[:6], row.private[:6]]
+        shown = [f"{float(text):.4f}" if text else "" for text in (row.honest, row.error, row.public, row.private)]
         note = f"{row.note} tainted".strip() if row.tainted else row.note
         table.add_row(row.time[:16], row.file, row.method, *shown, note)
     console = Console(highlight=False, markup=False)

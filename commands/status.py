@@ -55,7 +55,9 @@ def score_lines(scores: dict[str, Any]) -> list[str]:
         "  best member".ljust(19) + f"{best['score']:.4f} ± {best['error']:.4f}   {best['name']}; the blend: {verdict}",
     ]
     if board := scores["board"].get("private"):
-        shown.append(f"  expected board   {board['low']:.4f} to {board['high']:.4f} (95%, private)")
+        gain = 100 * scores["board"]["gain_of_averaging_folds"]
+        folds = f"; averaging the folds adds {gain:.1f} points" if gain >= 0.1 else ""
+        shown.append(f"  expected board   {board['low']:.4f} to {board['high']:.4f} (95%, private{folds})")
     return shown
 
 
