@@ -71,13 +71,17 @@ def line_chart(
         return Chart([], [], [], label)
     x_low, x_high = bounds([x for x, _ in found.values()])
     y_low, y_high = bounds([y for _, y in found.values()])
+    apart = 1.0 if all((x == np.round(x)).all() for x, _ in found.values()) else 0.0  # epochs are whole
     lines = []
     for number, (name, (x, y)) in enumerate(found.items()):
         across = LEFT + (x - x_low) / (x_high - x_low) * (WIDTH - LEFT - RIGHT)
         up = HEIGHT - BOTTOM - (y - y_low) / (y_high - y_low) * (HEIGHT - TOP - BOTTOM)
         path = "M" + "L".join(f"{a:.1f} {b:.1f}" for a, b in zip(across, up, strict=True))
         lines.append(Line(name, path, (colours or {}).get(name, number % COLOURS + 1)))
-    x_ticks = [(LEFT + (t - x_low) / (x_high - x_low) * (WIDTH - LEFT - RIGHT), short(t)) for t in ticks(x_low, x_high)]
+    x_ticks = [
+        (LEFT + (t - x_low) / (x_high - x_low) * (WIDTH - LEFT - RIGHT), short(t))
+        for t in ticks(x_low, x_high, least=apart)
+    ]
     y_ticks = [
         (HEIGHT - BOTTOM - (t - y_low) / (y_high - y_low) * (HEIGHT - TOP - BOTTOM), short(t))
         for t in ticks(y_low, y_high)
@@ -86,7 +90,7 @@ def line_chart(
 
 
 def density_chart(samples: Mapping[str, Array], *, label: str, colours: Mapping[str, int] | None = None) -> Chart:
-    """Smoothed histograms of several samples over the same axis, their extreme hundredths cut off."""
+    """Smoothed histograms of several samples over one axis, each as high as its peak, extreme hundredths cut off."""
     every = np.concatenate([values[np.isfinite(values)] for values in samples.values()])
     if not len(every):
         return Chart([], [], [], label)
@@ -97,7 +101,8 @@ def density_chart(samples: Mapping[str, Array], *, label: str, colours: Mapping[
     series = {}
     for name, values in samples.items():
         heights = np.histogram(np.clip(values, low, high), edges)[0] / max(len(values), 1)
-        series[name] = ((edges[:-1] + edges[1:]) / 2, np.convolve(heights, kernel / kernel.sum(), "same"))
+        smooth = np.convolve(heights, kernel / kernel.sum(), "same")
+        series[name] = ((edges[:-1] + edges[1:]) / 2, smooth / max(float(smooth.max()), 1e-12))
     chart = line_chart(series, label=label, colours=colours)
     return Chart(chart.lines, chart.across, [], label)
 
@@ -114,9 +119,9 @@ def bounds(values: Sequence[Array]) -> tuple[float, float]:
     return (low, high) if high > low else (low - 0.5, high + 0.5)
 
 
-def ticks(low: float, high: float, count: int = 5) -> list[float]:
-    """Round numbers between two bounds, about `count` of them."""
-    raw = (high - low) / count
+def ticks(low: float, high: float, count: int = 5, *, least: float = 0.0) -> list[float]:
+    """Round numbers between two bounds, about `count` of them, at least `least` apart."""
+    raw = max((high - low) / count, least)
     power = 10.0 ** np.floor(np.log10(raw))
     step = next(factor * power for factor in (1, 2, 5, 10) if factor * power >= raw)
     first = np.ceil(low / step - 1e-9)

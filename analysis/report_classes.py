@@ -39,7 +39,7 @@ def write_classes(folder: Path, material: Material, frame: dict[str, Any]) -> No
         names=[source.name for source in sources],
         strengths=strengths(material, sources),
         team=team_strengths(material),
-        view=material.held.view,
+        view=material.held.title,
         data=data,
     )
 

@@ -41,7 +41,7 @@ def overview(material: Material) -> dict[str, Any]:
         "errors": common_errors(material),
         "changes": changes(material.sources, material.held, n_classes),
         "bounds": bounds(material.sources, found.agreement),
-        "view": material.held.view,
+        "view": material.held.title,
     }
 
 
@@ -59,8 +59,10 @@ def pair_lines(labels: Array, names: Sequence[str], n_disputed: int) -> list[dic
     ]
 
 
-def macro_f1(labels: Array, truth: Array, n_classes: int) -> float:
-    """Macro-F1 over all classes."""
+def score_of(labels: Array | None, truth: Array, n_classes: int) -> float | None:
+    """Macro-F1 over all classes; none without out-of-fold labels."""
+    if labels is None:
+        return None
     return float(from_counts("macro_f1", confusion(truth, labels, n_classes=n_classes)))
 
 
@@ -70,6 +72,9 @@ def source_lines(material: Material, labels: Array, n_classes: int) -> list[dict
     blend = next((i for i, source in enumerate(sources) if source.kind == "blend"), None)
     rank = {column: place for place, (column, _) in enumerate(voting.ranking(labels, n_classes), start=1)}
     blended = sources[blend].oof_labels if blend is not None else None
+    metrics = material.metrics.get("blend", {})  # of the labels that the blend decided for, not of its top classes
+    same = metrics.get("metric") == "macro_f1" and metrics.get("view") == material.held.view
+    honest = metrics.get("score") if same else None
     lines = []
     for column, source in enumerate(sources):
         held = source.oof_labels
@@ -81,7 +86,7 @@ def source_lines(material: Material, labels: Array, n_classes: int) -> list[dict
             {
                 "name": source.name,
                 "kind": source.kind,
-                "score": None if held is None else macro_f1(held, truth, n_classes),
+                "score": honest if source.kind == "blend" and honest else score_of(held, truth, n_classes),
                 "board": source.board,
                 "apart": apart,
                 "fixed": fixed,

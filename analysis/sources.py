@@ -33,6 +33,11 @@ class Held:
     truth: Array  # (n_oof,)
     view: str  # which view of the images: testlike where there are such copies, else clean
 
+    @property
+    def title(self) -> str:
+        """The view as people write it."""
+        return "test-like" if self.view == "testlike" else self.view
+
 
 def labels_of(sources: Sequence[Source]) -> Array:
     """One column of labels per source.  # (n_test, n_sources)"""

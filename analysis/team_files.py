@@ -21,6 +21,7 @@ import numpy as np
 from analysis.team_formats import Competition, Raw, TeamOptions, read_raw, refuse_pickle, shortened, steadily
 from analysis.team_matching import explain_ids, label_positions, match_classes, match_ids, text_order
 from analysis.team_values import as_probabilities
+from storage.atomic import sha256
 from storage.errors import DataError, problems
 
 Array = np.ndarray[Any, np.dtype[Any]]
@@ -49,6 +50,11 @@ def read_team_file(path: str | Path, competition: Competition, options: TeamOpti
     order = np.empty(len(known), dtype=np.int64)
     order[positions] = np.arange(len(positions))
     notes = [*raw.notes, *([note] if note else []), *sidecar_notes(path)]
+    if part == "train" and competition.folds_hash and raw.folds_hash not in ("", competition.folds_hash):
+        raise DataError(
+            f"{path}: made with folds {raw.folds_hash}, ours are {competition.folds_hash}: its rows are not "
+            "comparable. Share data/folds, or leave the file out"
+        )
     if raw.labels is not None:
         labels, said = read_labels(path, raw, competition, options)
         return TeamFile(path.stem, path, part, labels[order], None, (*notes, *said))
@@ -149,14 +155,18 @@ def column_places(path: Path, raw: Raw, competition: Competition, options: TeamO
 
 
 def sidecar_notes(path: Path) -> list[str]:
-    """Remarks from a JSON beside the file: hand-made labels in it."""
+    """Remarks from the sidecar of a submission: hand-made labels in it, or another file than it was written for."""
     side = path.with_suffix(".json")
     try:
         content = json.loads(side.read_text(encoding="utf-8")) if side.is_file() and side.stat().st_size < 10**6 else {}
     except (OSError, ValueError):
         return [f"{side.name} beside it is not readable JSON"]
-    tainted = isinstance(content, dict) and content.get("tainted")
-    return ["tainted: built from hand-made test labels"] if tainted else []
+    if not isinstance(content, dict):
+        return []
+    notes = ["tainted: built from hand-made test labels"] if content.get("tainted") else []
+    if content.get("sha256") not in (None, sha256(path)):
+        notes.append(f"{side.name} beside it was written for other bytes (sha256 differs)")
+    return notes
 
 
 @dataclass(frozen=True)

@@ -47,6 +47,8 @@ class Competition:
     train_ids: Sequence[str]
     class_names: Sequence[str]
     class_values: Sequence[str]
+    index_hash: str = ""  # of our data and folds, if known: tables of ours say theirs
+    folds_hash: str = ""
 
 
 @dataclass(frozen=True)
@@ -58,6 +60,7 @@ class Raw:
     values: Array | None  # (n_rows, n_columns) numbers
     labels: list[str] | None  # (n_rows,) as written
     notes: tuple[str, ...] = ()
+    folds_hash: str = ""  # of the folds that a table of ours was made with
 
 
 def refuse_pickle(path: Path) -> None:
@@ -96,7 +99,7 @@ def read_raw(path: Path, competition: Competition, options: TeamOptions) -> Raw:
     if suffix in TABLES:
         return read_text(path, competition, options)
     if suffix == ".parquet":
-        return read_parquet(path)
+        return read_parquet(path, competition)
     return read_array(path) if suffix == ".npy" else read_tensors(path)
 
 
@@ -149,7 +152,7 @@ def shortened(names: Sequence[str], limit: int = 8) -> str:
     return ", ".join(names[:limit]) + (", ..." if len(names) > limit else "")
 
 
-def read_parquet(path: Path) -> Raw:
+def read_parquet(path: Path, competition: Competition) -> Raw:
     """A table of ours (log-probabilities in one column), or theirs (one column per class)."""
     import pyarrow as pa
     import pyarrow.parquet as pq
@@ -162,9 +165,7 @@ def read_parquet(path: Path) -> Raw:
         key.decode(): value.decode() for key, value in (table.schema.metadata or {}).items() if key != b"pandas"
     }
     if "log_probabilities" in table.column_names and "class_names" in metadata and "image_id" in table.column_names:
-        values = np.array(table.column("log_probabilities").to_pylist(), dtype=np.float64)
-        ids = [str(image_id) for image_id in table.column("image_id").to_pylist()]
-        return Raw(ids, list(json.loads(metadata["class_names"])), np.exp(values), None)
+        return our_table(table, metadata, competition)
     if table.num_columns < 2:
         raise DataError(f"{path} has {table.num_columns} column; expected ids and a label, or ids and probabilities")
     ids = [str(value) for value in table.column(0).to_pylist()]
@@ -176,6 +177,19 @@ def read_parquet(path: Path) -> Raw:
     except (pa.ArrowInvalid, pa.ArrowNotImplementedError) as error:
         raise DataError(f"{path}: a column is not numeric: {error}") from None
     return Raw(ids, columns, np.stack(numeric, axis=1), None)
+
+
+def our_table(table: Any, metadata: dict[str, str], competition: Competition) -> Raw:
+    """A table that Podium wrote, here or at a team-mate's: test rows, or the clean ones of an out-of-fold table."""
+    if "view" in table.column_names:
+        views = np.array(table.column("view").to_pylist(), dtype=object)
+        table = table.filter((views == "test") | (views == "clean"))
+    values = np.array(table.column("log_probabilities").to_pylist(), dtype=np.float64)
+    ids = [str(image_id) for image_id in table.column("image_id").to_pylist()]
+    theirs, ours = metadata.get("index_hash", ""), competition.index_hash
+    notes = (f"made with other data: {theirs}, ours is {ours}",) if ours and theirs != ours else ()
+    columns = list(json.loads(metadata["class_names"]))
+    return Raw(ids, columns, np.exp(values), None, notes, metadata.get("folds_hash", ""))
 
 
 def read_array(path: Path) -> Raw:

@@ -197,7 +197,10 @@ def main(
     ]
     sources.append(blend_source(blend, data, cut, view=held.view, board=settings.board.get("blend")))
     classes = data.classes
-    contest = Competition(classes.submission.row_ids, data.train["image_id"].tolist(), classes.names, classes.values)
+    train_ids = data.train["image_id"].tolist()
+    contest = Competition(
+        classes.submission.row_ids, train_ids, classes.names, classes.values, index_hash=data.hash, folds_hash=cut.hash
+    )
     found = read_team(team, contest, settings.team)
     taken = {source.name for source in sources}
     sources += team_sources(found, sources[-1].labels, held, index=data, settings=settings, taken=taken)

@@ -129,7 +129,6 @@
     const image = byId("view-image");
     image.src = large(row[PICTURE]);
     image.alt = row[ID];
-    image.classList.toggle("pixel", pixelated(row[PICTURE]));
     byId("view-says").replaceChildren(...data.sources.map((name, i) => line(name, row, i)));
     showNearest(row);
     showChoices(row);

@@ -6,7 +6,8 @@ import io
 import json
 import pickle
 import string
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -21,6 +22,7 @@ from analysis.team_diagnosis import diagnose
 from analysis.team_files import read_team, read_team_file
 from analysis.team_formats import Competition, TeamOptions, steadily
 from analysis.team_matching import match_classes, match_ids, text_order
+from stages.tables import Probabilities, write_probabilities
 from storage.errors import DataError
 
 N_CLASSES = 12
@@ -281,3 +283,34 @@ def test_columns_are_matched_rightly_or_not_at_all(names: list[str], random: Any
     found = match_classes([f"{prefix}{names[i]}" for i in order], names, [str(i) for i in range(len(names))])
     assert found is None or found.tolist() == order
     assert found is not None or prefix != ""
+
+
+def our_parquet(folder: Path, *, ids: Sequence[str], folds_hash: str) -> Path:
+    """A table as Podium writes it, clean and test-like rows of each image."""
+    path = folder / "kim.oof.parquet"
+    rows = [*ids, *ids]
+    shares = np.full((len(rows), N_CLASSES), 1 / N_CLASSES, dtype=np.float32)
+    views = np.array(["clean"] * len(ids) + ["testlike"] * len(ids), dtype=object)
+    none = np.zeros(len(rows), dtype=np.int64)
+    table = Probabilities(np.array(rows, dtype=object), views, none, none, np.log(shares), NAMES, "data", folds_hash)
+    write_probabilities(path, table)
+    return path
+
+
+def test_a_table_of_ours_is_read_and_other_folds_are_refused(tmp_path: Path) -> None:
+    path = our_parquet(tmp_path, ids=CONTEST.train_ids, folds_hash="folds")
+    contest = replace(CONTEST, index_hash="other", folds_hash="folds")
+    file = read_team_file(path, contest)
+    assert file.part == "train"
+    assert file.labels.shape == (8,)
+    assert "made with other data" in file.notes[0]
+    with pytest.raises(DataError, match="made with folds folds, ours are mine"):
+        read_team_file(path, replace(contest, folds_hash="mine"))
+
+
+def test_the_sidecar_tells_of_taint_and_of_other_bytes(tmp_path: Path) -> None:
+    path = labels_csv()(tmp_path)
+    (tmp_path / "kim.json").write_text(json.dumps({"tainted": True, "sha256": "0" * 64}))
+    notes = " ".join(read_team_file(path, CONTEST).notes)
+    assert "tainted" in notes
+    assert "other bytes" in notes
