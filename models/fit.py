@@ -12,7 +12,7 @@ import time
 from collections.abc import Callable
 from contextlib import nullcontext
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, cast
 
 import torch
 from lightning_fabric import Fabric
@@ -74,7 +74,7 @@ def fit(
     augment = image_augmentation(params)
     saved = time.monotonic()
     network.train()
-    with Signals() as signals, Report(title, total=total, start=progress.step) as report:
+    with Signals() as signals, Report(title, total=total, start=progress.step, silent=fabric.global_rank > 0) as report:
         for step, parts in enumerate(feed.steps(progress.step, total), progress.step):
             if progress.stopped:
                 break
@@ -104,19 +104,27 @@ def fit(
                     progress, network, average=average, params=params, feed=feed, validate=validate,
                     optimizer=optimizer, report=report,
                 )  # fmt: skip
-            if budget.spent(feed.together):
+            caught, spent = agreed(fabric, signals.caught, budget.spent(feed.together))
+            if spent:
                 progress.stopped = progress.stopped or f"time budget, after step {progress.step:,} of {total:,}"
             due = time.monotonic() - saved > 60 * params.checkpoint_minutes
-            if due or signals.caught or progress.stopped or progress.step % feed.steps_per_epoch == 0:
+            if due or caught or progress.stopped or progress.step % feed.steps_per_epoch == 0:
                 save(fabric, checkpoints, progress, network=network, average=average, optimizer=optimizer)
                 saved = time.monotonic()
-            if signals.caught and progress.step < total:
-                report.say(
-                    f"stopped by signal {signals.caught} at step {progress.step:,}; the next run continues there"
-                )
-                raise SystemExit(128 + signals.caught)
+            if caught and progress.step < total:
+                report.say(f"stopped by signal {caught} at step {progress.step:,}; the next run continues there")
+                raise SystemExit(128 + caught)
     network.load_state_dict(progress.kept or (average.network if average else network).state_dict())
     return progress
+
+
+def agreed(fabric: Fabric, caught: int, spent: bool) -> tuple[int, bool]:
+    """The signal and the end of the budget of any process, the same for all, or they would wait for each other."""
+    if fabric.world_size == 1:
+        return caught, spent
+    given = torch.tensor([float(caught), float(spent)], device=fabric.device)
+    values = cast(torch.Tensor, fabric.all_reduce(given, reduce_op="max")).tolist()
+    return int(values[0]), bool(values[1])
 
 
 def reseed(seed: int, device: torch.device) -> None:

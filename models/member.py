@@ -77,6 +77,7 @@ class Trained:
     speeds: dict[str, float]  # seconds an image of each precision that was measured
     stopped: str
     seconds: float
+    rank: int  # of the process; only 0 writes
 
 
 def train_member(
@@ -126,12 +127,14 @@ def train_member(
                     checkpoints=checkpoints, seed=seed, online=online, started=started, title=f"{name} fold {fold}",
                 )
             )  # fmt: skip
-        forget_others(checkpoints)
+        if fabric.global_rank == 0:
+            forget_others(checkpoints)
     valid = mean_over_seeds([entry[2] for entry in trained])
     test = mean_over_seeds([entry[3] for entry in trained])
     judged = material.valid_view == judged_view(material.valid_view)
     views = choose_views({v: x[judged] for v, x in valid.items()}, material.valid.label[judged], keep=params.tta_keep)
-    warn_of_chance(f"{name} fold {fold}", params, material, mean_of_views(valid, views))
+    if fabric.global_rank == 0:
+        warn_of_chance(f"{name} fold {fold}", params, material, mean_of_views(valid, views))
     return Trained(
         networks=[entry[0] for entry in trained],
         preprocessing=preprocessing,
@@ -143,6 +146,7 @@ def train_member(
         speeds=speeds,
         stopped="; ".join(entry[4] for entry in trained if entry[4]),
         seconds=time.monotonic() - begun,
+        rank=fabric.global_rank,
     )
 
 
@@ -181,7 +185,7 @@ def train_one(
     with batch_that_fits(network, params.batch, size=pictures.preprocessing.size):
         progress = fit(
         fabric, network, params=params, feed=feed, loss=loss, normalise=normalise,
-        validate=validation(run, material), checkpoints=checkpoints, budget=budget, seed=seed, title=title,
+        validate=validation(fabric, run, material), checkpoints=checkpoints, budget=budget, seed=seed, title=title,
         )  # fmt: skip
     views = ("plain", *params.tta)
     valid = run(network, material.valid.picture, views)
@@ -189,7 +193,9 @@ def train_one(
 
 
 def validation(
-    run: Callable[[Network, npt.NDArray[np.int64], tuple[str, ...]], dict[str, LogProbabilities]], material: Material
+    fabric: Fabric,
+    run: Callable[[Network, npt.NDArray[np.int64], tuple[str, ...]], dict[str, LogProbabilities]],
+    material: Material,
 ) -> Validate:
     """The scores of a network on the held-out rows, view by view."""
 
@@ -197,7 +203,7 @@ def validation(
         if not len(material.valid):
             return {}
         logs = run(network, material.valid.picture, ("plain",))["plain"]
-        return scores_by_view(material, logs)
+        return fabric.broadcast(scores_by_view(material, logs))  # of the first process, or they part
 
     return validate
 

@@ -15,13 +15,16 @@ SILENCE = 60.0  # seconds between two lines where there is no terminal
 class Report:
     """with Report("resnet fold 0", total=300, start=0) as report: report.step(images=64, loss=0.7)"""
 
-    def __init__(self, title: str, *, total: int, start: int = 0) -> None:
+    def __init__(self, title: str, *, total: int, start: int = 0, silent: bool = False) -> None:
+        self.silent = silent
         self.title, self.total, self.done, self.first = title, total, start, start
         self.images, self.loss = 0, 0.0
         self.started = self.spoken = time.monotonic()
         console = Console(stderr=True)
         columns = (TextColumn("{task.description}"), BarColumn(), TextColumn("{task.fields[speed]}"))
-        self.bar = Progress(*columns, TimeRemainingColumn(), console=console) if console.is_terminal else None
+        self.bar = (
+            Progress(*columns, TimeRemainingColumn(), console=console) if console.is_terminal and not silent else None
+        )
 
     def __enter__(self) -> Report:
         if self.bar:
@@ -58,5 +61,5 @@ class Report:
         line = f"{self.title}: {text}"
         if self.bar:
             self.bar.console.print(line, highlight=False, markup=False)
-        else:
+        elif not self.silent:
             print(line, file=sys.stderr, flush=True)

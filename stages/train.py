@@ -155,6 +155,8 @@ def main(  # noqa: PLR0917 - typer's options
     trained = train_member(
         model, fold, params=chosen, material=material, state_folder=STATE, started=started, online=online
     )
+    if trained.rank > 0:
+        return  # the first process writes for all
     write_run(run, model, fold, params=chosen, material=material, trained=trained, valid=valid)
     write_predictions(predictions, fold, index=the_index, folds=the_folds, valid=valid, trained=trained)
     write_text(predictions / "curves.csv", curves(trained.history).to_csv(index=False))  # compare draws it

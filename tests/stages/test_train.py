@@ -184,6 +184,21 @@ def test_fresh_copies_while_training_change_the_clean_sources_alone(
     assert online_copies(params.model_copy(update={"online": "none"}), material, path=contest / "online.yaml") is None
 
 
+@pytest.mark.slow
+def test_two_processes_train_one_network_and_write_it_once(contest: Path) -> None:
+    text = PARAMS + "  pair: {backbone: simple_cnn, devices: 2, accelerator: cpu, batch: 8, figures: false}\n"
+    (contest / "pair.yaml").write_text(text)
+    given = {**options(contest, "pair", 0), "params": contest / "pair.yaml"}
+    command = [sys.executable, "-m", "stages.train", "pair", "0"]
+    command += [part for name, value in given.items() for part in (f"--{name}", str(value))]
+    environment = {**os.environ, "PYTHONPATH": str(Path(__file__).parents[2])}
+    done = subprocess.run(command, cwd=contest, env=environment, capture_output=True, text=True, timeout=300)
+    assert done.returncode == 0, done.stderr
+    assert done.stderr.count("epoch 2 of 2") == 1
+    index, folds = tables(contest)
+    assert len(read_probabilities(contest / "data/predictions/pair/0/test.parquet", index, folds)) == TEST
+
+
 def test_wrong_names_and_folds_are_refused_before_anything_is_read(contest: Path) -> None:
     with pytest.raises(ParamsError, match=r"models\.cn is missing; did you mean cnn"):
         member_params("cn", contest / "params.yaml")
