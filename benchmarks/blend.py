@@ -125,6 +125,7 @@ def speed(sizes: tuple[tuple[int, int, int], ...], *, rounds: int = 50) -> dict[
             "peer_rounds_timed": few,
         }
         print(name, result[name], flush=True)
+        merge_sizes({name: result[name]})
     return result
 
 
@@ -294,7 +295,7 @@ def main() -> None:
     arguments = parser.parse_args()
     for part, sizes in (("speed", SIZES), ("large", LARGE)):
         if arguments.only in (None, part):
-            merge_sizes(speed(sizes))
+            speed(sizes)
     if arguments.only in (None, "peers"):
         found = peers()
         print(found)
