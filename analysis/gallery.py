@@ -8,18 +8,19 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from pathlib import Path
-from typing import Any, cast
+from typing import Any
 
 import cv2
 import numpy as np
 
 from analysis.disagreement import entropy, margin
-from analysis.pictures import Pictures, fit
+from analysis.pictures import Pictures, decode, fit
 from analysis.sources import Source
 
 Array = np.ndarray[Any, np.dtype[Any]]
 SHOWN = 3  # classes with the largest probabilities, per source
 NEAR_CHUNK = 2_000
+REDUCED = ((8, cv2.IMREAD_REDUCED_COLOR_8), (4, cv2.IMREAD_REDUCED_COLOR_4), (2, cv2.IMREAD_REDUCED_COLOR_2))
 
 
 def nearest(points: Array, others: Array, count: int) -> Array:
@@ -91,25 +92,26 @@ def write_pictures(
         (folder / name).mkdir(exist_ok=True)
     result = []
     for row in rows:
-        stored, pixels = pictures.encoded(row), pictures[row]
+        stored, longest = pictures.encoded(row), max(pictures.shape(row))
         ending = "png" if stored[:4] == b"\x89PNG" else "jpg"
         name = f"{part}-{row:06d}"
-        if max(pixels.shape[:2]) <= thumbnail:
+        if longest <= thumbnail:
             result.append(f"images/{name}.{ending}")
             (folder / result[-1]).write_bytes(stored)
             continue
         result.append(f"thumbnails/{name}.jpg")
-        (folder / result[-1]).write_bytes(jpeg(fit(pixels, thumbnail), 80))
+        (folder / result[-1]).write_bytes(small_jpeg(stored, longest, thumbnail, 80))
         if large is not None:
-            fits = max(pixels.shape[:2]) <= large and ending == "jpg"
-            (folder / f"images/{name}.jpg").write_bytes(stored if fits else jpeg(fit(pixels, large), 88))
+            fits = longest <= large and ending == "jpg"
+            (folder / f"images/{name}.jpg").write_bytes(stored if fits else small_jpeg(stored, longest, large, 88))
     return result
 
 
-def jpeg(pixels: Array, quality: int) -> bytes:
-    """RGB pixels as a JPEG."""
-    options = [cv2.IMWRITE_JPEG_QUALITY, quality]
-    done, data = cv2.imencode(".jpg", cv2.cvtColor(cast(Any, pixels), cv2.COLOR_RGB2BGR), options)
+def small_jpeg(stored: bytes, longest: int, side: int, quality: int) -> bytes:
+    """A stored picture with at most `side` pixels, as a JPEG; decoded at 1/2, 1/4 or 1/8 where that is enough."""
+    flag = next((flag for factor, flag in REDUCED if longest >= factor * side), cv2.IMREAD_COLOR)
+    pixels = fit(decode(stored, flag=flag), side)  # blue, green, red: so it is written again
+    done, data = cv2.imencode(".jpg", pixels, [cv2.IMWRITE_JPEG_QUALITY, quality])
     if not done:
         raise ValueError(f"a picture of shape {pixels.shape} cannot be encoded")
     return data.tobytes()

@@ -57,6 +57,11 @@ class Pictures:
         name = str(self._names[self._shard[row]])
         return self._shards.read(name, int(self._offset[row]), int(self._size[row]))
 
+    def shape(self, row: int) -> tuple[int, int]:
+        """(height, width) of one image, from the index."""
+        height, width = self._shape[row]
+        return int(height), int(width)
+
     def reduced(self, row: int, side: int) -> Pixels:
         """One image, decoded in grey at 1/2, 1/4 or 1/8 where it then still has twice `side` pixels each way."""
         smaller = min(self._shape[row]) / (2 * side)
