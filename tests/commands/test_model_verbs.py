@@ -1,0 +1,111 @@
+"""podium summary, predict and lr on a member that was really trained."""
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+from PIL import Image
+
+from commands import lr, predict, summary
+from stages import train
+from stages.tables import read_index, read_probabilities
+from storage.errors import DataError, IntegrityError, ParamsError
+from tests.small_index import digits
+from tests.small_training import TEST, N, lay_out
+
+Capture = pytest.CaptureFixture[str]
+
+
+@pytest.fixture(scope="module")
+def contest(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Two folds of one member, trained, and the test images as files."""
+    folder = lay_out(tmp_path_factory.mktemp("contest"))
+    with pytest.MonkeyPatch.context() as patch:
+        patch.chdir(folder)
+        for fold in (0, 1):
+            place = {"run": Path(f"data/runs/cnn/{fold}"), "predictions": Path(f"data/predictions/cnn/{fold}")}
+            data = {"index": Path("data/index"), "folds": Path("data/folds/folds.parquet")}
+            train.main("cnn", fold, **data, **place, augmented=Path("data/augmented"), params=Path("params.yaml"))
+    (folder / "new").mkdir()
+    for i, pixels in enumerate(digits(N + TEST)[0][N:]):
+        Image.fromarray(pixels).save(folder / f"new/test_{i}.png")
+    pool = {"kind": "linear", "weights": [1.0]}
+    blend = {"method": "soft", "members": ["cnn"], "pools": [pool], "before": [], "temperature": 1.0, "bias": []}
+    (folder / "data/blend").mkdir()
+    (folder / "data/blend/weights.json").write_text(json.dumps({"blend": {**blend, "routes": []}}))
+    return folder
+
+
+@pytest.fixture(autouse=True)
+def inside(contest: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(contest)
+
+
+def test_predict_gives_what_the_pipeline_gave(contest: Path) -> None:
+    predict.main([Path("new")], out=Path("labels.csv"))
+    found = pd.read_csv("labels.csv")
+    index = read_index("data/index")
+    parts = [read_probabilities(f"data/predictions/cnn/{fold}/test.parquet", index) for fold in (0, 1)]
+    expected = pd.DataFrame(np.mean([part.probabilities() for part in parts], axis=0), index=parts[0].image_id)
+    ours = found.set_index(found["image"].map(lambda name: Path(name).stem)).filter(like="p_")
+    np.testing.assert_allclose(ours.to_numpy(), expected.loc[ours.index].to_numpy(), atol=2e-5)
+    assert len(found) == TEST
+    assert (found["class"].astype(str) == [index.classes.names[i] for i in ours.to_numpy().argmax(axis=1)]).all()
+
+
+def test_predict_takes_files_and_lists_and_prints_a_line_each(capsys: Capture) -> None:
+    Path("list.csv").write_text("path\nnew/test_1.png\nnew/test_2.png\n")
+    predict.main([Path("new/test_0.png"), Path("list.csv")], member="cnn", top=2)
+    lines = capsys.readouterr().out.splitlines()
+    assert [line.split(":")[0] for line in lines] == ["new/test_0.png", "new/test_1.png", "new/test_2.png"]
+    assert all(line.count(",") == 1 for line in lines)
+
+
+def test_predict_names_every_file_that_is_no_image(tmp_path: Path) -> None:
+    (tmp_path / "a.png").write_bytes(b"not an image")
+    (tmp_path / "b.jpg").write_bytes(b"")
+    with pytest.raises(DataError, match=r"cannot be read \(2 in all\)(.|\n)*a\.png(.|\n)*b\.jpg"):
+        predict.main([tmp_path])
+    with pytest.raises(DataError, match=r"1 of 1 images not found, first: nowhere\.png"):
+        predict.main([Path("nowhere.png")])
+    with pytest.raises(ParamsError, match=r"no member 'resnet'; trained: cnn"):
+        predict.main([Path("new/test_0.png")], member="resnet")
+
+
+def test_predict_refuses_weights_that_were_changed(contest: Path) -> None:
+    path = Path("data/runs/cnn/0/model.safetensors")
+    whole = path.read_bytes()
+    path.write_bytes(whole[:-1] + bytes([whole[-1] ^ 1]))
+    try:
+        with pytest.raises(IntegrityError, match="sha256 mismatch"):
+            predict.main([Path("new/test_0.png")])
+    finally:
+        path.write_bytes(whole)
+
+
+def test_summary_counts_parameters_and_multiply_adds(capsys: Capture) -> None:
+    summary.main("cnn")
+    said = capsys.readouterr().out
+    # 3x3 convolutions 3->4 at 28 px and 4->8 at 14 px, BatchNorm, then a linear layer 8->10
+    assert f"parameters       {3 * 4 * 9 + 8 + 4 * 8 * 9 + 16 + 8 * 10 + 10} (" in said
+    assert f"multiply-adds    {3 * 4 * 9 * 28**2 + 4 * 8 * 9 * 14**2 + 80:,} per image" in said
+    assert "28 px" in said
+
+
+def test_summary_of_a_bare_backbone_and_of_a_wrong_name(capsys: Capture) -> None:
+    summary.main("test_resnet", classes=7)
+    assert "373,367 (373,367 trainable)" in capsys.readouterr().out
+    summary.main(listed="squeezenet1")
+    assert capsys.readouterr().out.split() == ["squeezenet1_0", "squeezenet1_1"]
+    with pytest.raises(ParamsError, match="did you mean"):
+        summary.main("test_resnett")
+
+
+def test_the_rate_finder_proposes_a_rate_and_writes_its_curve(capsys: Capture) -> None:
+    lr.main("cnn", steps=30, out=Path("lr.csv"))
+    curve = pd.read_csv("lr.csv")
+    assert 0 < len(curve) <= 30
+    assert curve["lr"].is_monotonic_increasing
+    assert "proposed: lr: " in capsys.readouterr().out
