@@ -14,7 +14,7 @@ from analysis.pages import write_page
 from analysis.plots import heat_cell
 from analysis.report_material import Material
 from analysis.sources import Array, Source, labels_of, oof_labels_of, scored
-from analysis.voting import agreement_weights, competence, ranking, weighted_vote
+from analysis.voting import agreement_by_class
 
 
 def write_classes(folder: Path, material: Material, frame: dict[str, Any]) -> None:
@@ -86,16 +86,7 @@ def team_strengths(material: Material) -> dict[str, Any] | None:
     team = [i for i, source in enumerate(material.sources) if source.oof_labels is None]
     if not team:
         return None
-    ranked = [column for column, _ in ranking(labels, n_classes)]
-    columns = []
-    for column in team:
-        others = [i for i in range(labels.shape[1]) if i != column] or [column]
-        order = [others.index(i) for i in ranked if i in others]
-        voted = weighted_vote(
-            labels[:, others], agreement_weights(labels[:, others], n_classes), n_classes, order=order
-        )
-        columns.append(competence(labels[:, [column]], voted, n_classes)[0])
-    table = np.stack(columns, axis=1)  # (n_classes, n_team)
+    table = agreement_by_class(labels, n_classes)[team].T  # (n_classes, n_team)
     order = np.argsort(np.nan_to_num(table.mean(axis=1), nan=2.0), kind="stable").tolist()
     lines = [
         (material.class_names[label], [heat_cell(value, 0.0, 1.0, 3) for value in table[label]]) for label in order

@@ -74,14 +74,13 @@ def agreement_weights(
 
 
 def capped(weights: Array) -> Array:
-    """Weights with sum 1, the largest below the sum of the others (or equal to the second); equal where all are 0."""
-    if weights.sum() <= 0:
+    """Weights with sum 1, the largest below the sum of the others (or equal to the second); equal if only one is not 0."""
+    top = int(weights.argmax())
+    others = np.delete(weights, top)
+    if others.sum() <= 0:
         return np.full(len(weights), 1 / len(weights))
-    if len(weights) > 1:
-        weights = weights.copy()
-        top = int(weights.argmax())
-        others = np.delete(weights, top)
-        weights[top] = min(weights[top], max(others.max(), LARGEST * others.sum()))
+    weights = weights.copy()
+    weights[top] = min(weights[top], max(others.max(), LARGEST * others.sum()))
     return np.asarray(weights / weights.sum())
 
 
@@ -135,6 +134,23 @@ def competence(labels: Array, reference: Array, n_classes: int) -> Array:
         rows = labels[reference == label]
         if len(rows):
             result[:, label] = (rows == label).mean(axis=0)
+    return result
+
+
+def agreement_by_class(labels: Array, n_classes: int) -> Array:
+    """How often each file is with the vote of the others, by the class that this vote names; NaN where it names none.
+
+    Agreement, not accuracy: where all are wrong together, it is high.  # (n_files, n_classes)
+    """
+    n_files = labels.shape[1]
+    ranked = [column for column, _ in ranking(labels, n_classes)]
+    result = np.full((n_files, n_classes), np.nan)
+    for column in range(n_files):
+        others = [other for other in range(n_files) if other != column] or [column]
+        order = [others.index(other) for other in ranked if other in others]
+        part = labels[:, others]
+        voted = weighted_vote(part, agreement_weights(part, n_classes), n_classes, order=order)
+        result[column] = competence(labels[:, [column]], voted, n_classes)[0]
     return result
 
 

@@ -40,6 +40,7 @@ def main(
     override: Annotated[
         Path | None, typer.Option(help="Hand-made labels from the gallery; marks the result as tainted.")
     ] = None,
+    by_class: Annotated[bool, typer.Option("--by-class", help="Show each file's agreement class by class.")] = False,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Show the weights, write nothing.")] = False,
 ) -> None:
     """Vote: one submission out of many files."""
@@ -65,6 +66,8 @@ def main(
     groups = [[found.names[column] for column in group] for group in cliques(found.labels, n_classes).groups]
     changed = apply_overrides(override, voted, shares, competition) if override else 0
     show(found, weights, scores=scores, ranked=ranked, groups=groups, voted=voted, method=chosen)
+    if by_class:
+        show_classes(found)
     if not dry_run:
         content = sidecar_of(found, weights, scores, chosen, groups)
         if override:
@@ -180,6 +183,23 @@ def show(
             console.print(Text(printable(f"{name}: {note}"), style="yellow"))
 
 
+def show_classes(found: Any) -> None:
+    """Print how often each file is with the vote of the others, class by class."""
+    from rich.console import Console
+    from rich.text import Text
+
+    from analysis.voting import agreement_by_class
+
+    table = new_table("with the vote of the others, by class (agreement, not accuracy)")
+    table.add_column("class")
+    for name in found.names:
+        table.add_column(Text(printable(name)), justify="right")
+    shares = agreement_by_class(found.labels, len(found.classes)).T  # (n_classes, n_files)
+    for name, row in zip(found.classes, shares, strict=True):
+        table.add_row(Text(printable(name)), *["–" if np.isnan(value) else f"{value:.1%}" for value in row])
+    Console(highlight=False).print(table)
+
+
 def sidecar_of(
     found: Any, weights: np.ndarray[Any, Any], scores: list[float] | None, method: Method, groups: list[list[str]]
 ) -> dict[str, Any]:
@@ -223,7 +243,7 @@ def write(
         cells = probability_cells(ids, shares, style=classes.submission, names=classes.names, values=classes.values)
     result = write_submission(folder, chosen, data, cells)
     path = folder / f"{name}.csv"
-    head = {"file": path.name, "sha256": sha256(path), "git": git_state()}
+    head = {"file": path.name, "sha256": sha256(path), "git": git_state(folder)}
     known = {"params": params_hash(params) if params.is_file() else None}
     write_json(path.with_suffix(".json"), {**head, **known, **content, "warnings": result.warnings})
     for warning in result.warnings:

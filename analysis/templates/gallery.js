@@ -115,9 +115,14 @@
     made.querySelector(".mark")?.remove();
     const decision = decisions.get(row[ID]);
     if (!decision) return;
-    made.append(element("span", verdict(decision.label), decision.label === SKIP ? "mark skip" : "mark"));
+    made.append(element("span", verdict(decision.label, row), decision.label === SKIP ? "mark skip" : "mark"));
   }
-  const verdict = (label) => (label === SKIP ? "skipped" : label === OUT ? "leave out" : data.classes[label]);
+  function verdict(label, row) {
+    if (label === SKIP) return "skipped";
+    if (label === OUT) return "wrong: leave out";
+    if (data.mode !== "train") return data.classes[label];
+    return label === row[LABELS][0] ? "right label" : `wrong: ${data.classes[label]}`;
+  }
 
   function open(place) {
     at = place;
