@@ -74,7 +74,7 @@ def agreement_weights(
 
 
 def capped(weights: Array) -> Array:
-    """Weights with sum 1, the largest below the sum of the others (or equal to the second); equal if only one is not 0."""
+    """Weights with sum 1, the largest below the sum of the others (or equal to the second); equal if one has all."""
     top = int(weights.argmax())
     others = np.delete(weights, top)
     if others.sum() <= 0:

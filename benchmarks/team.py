@@ -6,9 +6,13 @@ deslib is optional: without it, its pairwise loop is stood in for by numpy, pair
 
 from __future__ import annotations
 
+import subprocess
+import sys
+import tempfile
 import time
 import warnings
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -164,18 +168,39 @@ def naive_disagreement(truth: Array, first: Array, second: Array) -> float:
     return float(((first == truth) != (second == truth)).mean())
 
 
+def diff_seconds(n_files: int = 10, runs: int = 5) -> float:
+    """Median seconds of `podium diff` on so many CSVs of N_ROWS rows, start of Python included."""
+    generator = np.random.default_rng(0)
+    _, labels = team("similar", generator)
+    seconds = []
+    with tempfile.TemporaryDirectory() as folder:
+        paths = [Path(folder) / f"file{number}.csv" for number in range(n_files)]
+        for number, path in enumerate(paths):
+            said = labels[:, number % labels.shape[1]]
+            path.write_text("ID,target\n" + "".join(f"{row:05d}.jpg,{label}\n" for row, label in enumerate(said)))
+        for _ in range(runs):
+            start = time.perf_counter()
+            command = [sys.executable, "-m", "commands.main", "diff", *map(str, paths)]
+            done = subprocess.run(command, stdout=subprocess.DEVNULL, check=False)
+            seconds.append(time.perf_counter() - start)
+            assert done.returncode == 1
+    return float(np.median(seconds))
+
+
 def main() -> None:
     """Measure, print, write."""
     warnings.simplefilter("ignore")
+    seconds = diff_seconds()
     simulated = votes()
     speed = [matrices(n_rows, n_files) for n_rows, n_files in ((1570, 9), (3140, 9), (20000, 20))]
-    write_json(RESULTS, {"votes": simulated, "matrices": speed})
+    write_json(RESULTS, {"votes": simulated, "matrices": speed, "diff_seconds": seconds})
     print(f"{'team':<16}{'gain':>8}{'worst':>8}{'without scores':>16}{'worst':>8}")
     for kind, row in simulated.items():
         print(
             f"{kind:<16}"
             + "".join(f"{value:>{width}.2f}" for value, width in zip(row.values(), (8, 8, 16, 8), strict=True))
         )
+    print(f"podium diff, ten files of {N_ROWS:,} rows: {seconds:.2f} s")
     for row in speed:
         print("  ".join(f"{key} {value:,.4g}" for key, value in row.items()))
 
