@@ -9,6 +9,7 @@ Finished shards wait in `.podium/prepare`, so a run that was stopped continues.
 
 from __future__ import annotations
 
+import errno
 import hashlib
 import os
 import shutil
@@ -36,7 +37,7 @@ from stages.params import check, read_params, section
 from stages.tables import INDEX, Classes, SubmissionFormat, write_index
 from storage.atomic import building, write_json
 from storage.csvfile import repeated
-from storage.errors import DataError, problems
+from storage.errors import DataError, ResourceError, problems
 from storage.section import Section
 
 
@@ -126,6 +127,13 @@ def make_shards(listing: Listing, form: canonical.Form, folder: Path, workers: i
                 outcomes.append(outcome)
                 found += outcome.problems
                 advance(outcome.images)
+    except OSError as error:
+        if error.errno not in (errno.ENOSPC, errno.EDQUOT):
+            raise
+        free = shutil.disk_usage(folder).free
+        raise ResourceError(
+            f"the disk of {folder} is full ({free:,} bytes free). Free some and run again: finished shards are kept"
+        ) from None
     except TerminatedWorkerError:
         at_hand = sorted(path.read_text(errors="replace").strip() for path in folder.glob("*.now"))
         raise DataError(

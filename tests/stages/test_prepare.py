@@ -1,5 +1,6 @@
 """prepare: every layout ends in one index; the same bytes however it ran; nothing published before all is checked."""
 
+import errno
 import json
 import os
 import re
@@ -22,7 +23,7 @@ from layouts.patch import patched
 from layouts.records import Listing, layout
 from stages.prepare import PrepareParams, main, prepare
 from stages.tables import Index, read_index
-from storage.errors import DataError, ParamsError
+from storage.errors import DataError, ParamsError, ResourceError
 from storage.shards import Shards
 from tests import competitions
 
@@ -260,6 +261,20 @@ def test_main_reads_params_and_refuses_unknown_options(tmp_path: Path, capsys: p
     main(root, tmp_path / "index", work=tmp_path / "work", params=params)
     assert "30 training and 20 test images, 10 classes of 3 to 3" in capsys.readouterr().out
     assert json.loads((tmp_path / "index/report.json").read_text())["train_images"] == 30
+
+
+def full(root: Path, path: str, position: int) -> bytes:
+    raise OSError(errno.ENOSPC, "No space left on device")
+
+
+def test_a_full_disk_is_named_and_costs_no_finished_shard(fashion: Path, tmp_path: Path) -> None:
+    source = listing(fashion, layout="idx")
+    task = next(iter(canonical.tasks(source, canonical.Form(), tmp_path)))
+    canonical.run(task)
+    stuck = Listing(source.root, source.train, source.test, source.classes, load=full)
+    with pytest.raises(ResourceError, match=r"is full \([\d,]+ bytes free\)"):
+        prepare(stuck, tmp_path / "index", PrepareParams(layout="idx"), work=tmp_path / "work")
+    assert canonical.finished(task, canonical.fingerprint(task)) is not None
 
 
 def crash(root: Path, path: str, position: int) -> bytes:
