@@ -14,7 +14,7 @@ repro: .venv/ready  ## run the whole pipeline, then say what came out
 	@python -m dvc repro && python -m commands.main status
 
 test: .venv/ready check browser  ## lint, type-check and test everything
-	@OMP_NUM_THREADS=1 python -m pytest -n 2
+	@OMP_NUM_THREADS=1 python -m pytest -n 2 --dist loadfile
 
 check: .venv/ready  ## lint and type-check
 	@ruff check . && ruff format --check . && mypy
