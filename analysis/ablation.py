@@ -13,7 +13,7 @@ import numpy as np
 
 if TYPE_CHECKING:
     from analysis.ensemble import Library
-    from analysis.scoreboard import Entry, Judge
+    from analysis.judge import Entry, Judge
 
 
 @dataclass(frozen=True)

@@ -98,7 +98,11 @@ def added(rows: Sequence[Row], new: Row) -> list[Row]:
 
 def rank_correlation(rows: Sequence[Row]) -> float | None:
     """Spearman's correlation of honest and public score; None below three rows that have both."""
-    pairs = [(float(row.honest), float(row.public)) for row in rows if row.honest and row.public]
+    pairs = [
+        (float(row.honest), -float(row.public) if row.metric == "log_loss" else float(row.public))
+        for row in rows
+        if row.honest and row.public
+    ]
     if len(pairs) < 3:
         return None
     ranks = [np.argsort(np.argsort(values)) for values in zip(*pairs, strict=True)]

@@ -24,7 +24,7 @@ from numpy.typing import NDArray
 
 from analysis import greedy
 from analysis.metrics import true_class
-from analysis.pools import linear_weights
+from analysis.pool_weights import linear_weights
 from analysis.uncertainty import bootstrap
 from storage.atomic import write_json
 
@@ -253,7 +253,7 @@ from pathlib import Path
 import numpy as np
 from analysis import greedy
 from analysis.metrics import true_class
-from analysis.pools import linear_weights
+from analysis.pool_weights import linear_weights
 from benchmarks.blend import peak
 table = np.load(Path({folder!r}) / "table.npy", mmap_mode="r")
 labels = np.load(Path({folder!r}) / "labels.npy")

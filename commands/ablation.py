@@ -28,12 +28,9 @@ def main(
     params: Annotated[Path, typer.Option(help="parameters")] = Path("params.yaml"),
 ) -> None:
     """What a step of the training gained, on honest scores."""
-    import numpy as np
-
     from analysis import ablation
-    from analysis.nested import fitter, nested_table
-    from analysis.scoreboard import Entry, Judge, decided
-    from stages.blend import BlendParams, library_of, options
+    from analysis.judge import Entry, Hearing, Judge
+    from stages.blend import BlendParams, library_of, options, plan
     from stages.params import run_lists, section
     from stages.tables import read_folds, read_index, read_member
     from storage.atomic import write_text
@@ -47,18 +44,13 @@ def main(
     cut = read_folds(folds, data)
     told = options(chosen, sorted(names), data.classes.names)
 
-    def entry(folder: Path) -> tuple[Entry, Judge]:
+    def heard(folder: Path) -> tuple[Entry, Judge]:
         members = [read_member(folder / name, numbers, data, cut) for name in sorted(names)]
-        library, views = library_of(members, data, cut), members[0].oof.view
-        view = "testlike" if (views == "testlike").any() else "clean"
-        fit_rows = views == (chosen.view if (views == chosen.view).any() else view)
-        table = nested_table(library, fitter(chosen.method, told), fit_rows=fit_rows)
-        labels = decided(table, chosen.metric, how=chosen.decision, views=views)
-        rows = np.flatnonzero(views == view)
-        return Entry("blend", table, labels), Judge(library, rows, chosen.metric, chosen.draws, chosen.seed)
+        hearing = Hearing(library_of(members, data, cut), members[0].oof.view, plan(chosen, told))
+        return hearing.entry(chosen.method), hearing.judge(hearing.main_view)
 
-    ours, judge = entry(predictions)
-    found = [ablation.effect("step", name, judge, ours, entry(Path(folder))[0]) for name, _, folder in pairs]
+    ours, judge = heard(predictions)
+    found = [ablation.effect("step", name, judge, ours, heard(Path(folder))[0]) for name, _, folder in pairs]
     old = blend / "ablation.csv"
     found = [*(ablation.from_csv(old.read_text(encoding="utf-8")) if old.is_file() else []), *found]
     write_text(out / "ablation.csv", ablation.to_csv(found))

@@ -17,7 +17,11 @@ from storage.errors import DataError
 
 def candidates(folder: Path, book: Path) -> list[Candidate]:
     """Every CSV of the folder whose sidecar carries an honest score and fits its bytes."""
-    public = {row.sha256: float(row.public) for row in read_book(book) if row.public}
+    public = {
+        row.sha256: -float(row.public) if row.metric == "log_loss" else float(row.public)  # greater is better
+        for row in read_book(book)
+        if row.public
+    }
     found = []
     for side in sorted(folder.glob("*.json")):
         path = side.with_suffix(".csv")

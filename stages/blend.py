@@ -18,6 +18,7 @@ import typer
 from pydantic import Field, model_validator
 
 from analysis.ensemble import Library, Options, Route
+from analysis.judge import Plan
 from analysis.scoreboard import Result, blend_and_score
 from stages.entry import entry
 from stages.params import nearest, run_lists, section
@@ -156,6 +157,21 @@ def options(chosen: BlendParams, members: list[str], class_names: list[str]) -> 
     )
 
 
+def plan(chosen: BlendParams, told: Options) -> Plan:
+    """The parameters as the analysis takes them."""
+    return Plan(
+        method=chosen.method,
+        options=told,
+        fit_view=chosen.view,
+        decision=chosen.decision,
+        to_test_priors=chosen.bias == "priors",
+        compare_with=chosen.compare_with,
+        with_ablation=chosen.ablation,
+        draws=chosen.draws,
+        public_share=chosen.public_share,
+    )
+
+
 def read_other(name: str, folder: Path, like_this: Member, index: Index, folds: Folds) -> Member:
     """A blend, ours or a team-mate's, as a member; refused where its rows are not the members' rows."""
     train_ids, test_ids = index.train["image_id"].tolist(), index.test["image_id"].tolist()
@@ -286,15 +302,7 @@ def main(
             library,
             np.stack([member.test.log_probabilities for member in members]),
             views=members[0].oof.view,
-            method=chosen.method,
-            options=told,
-            fit_view=chosen.view,
-            decision=chosen.decision,
-            to_test_priors=chosen.bias == "priors",
-            compare_with=chosen.compare_with,
-            with_ablation=chosen.ablation,
-            draws=chosen.draws,
-            public_share=chosen.public_share,
+            plan=plan(chosen, told),
             fold_tests=fold_tests(predictions, members, data),
         )
     except ValueError as error:

@@ -8,7 +8,9 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from analysis.ensemble import METHODS, Options, Route, fit, from_json, project
+from analysis.ensemble import Options, Route, from_json
+from analysis.judge import Plan
+from analysis.methods import METHODS, fit, project
 from analysis.nested import best_member, fitter, nested_table
 from analysis.scoreboard import blend_and_score
 from tests.blend_tables import library_of_members
@@ -109,7 +111,8 @@ def test_the_scoreboard_is_whole(metric: str) -> None:
     library = library_of_members(n_rows=200, copies=2)
     views = np.where(np.arange(200) % 2, "testlike", "clean").astype(object)
     test = library_of_members(n_rows=60, seed=5).log_probabilities
-    result = blend_and_score(library, test, views=views, method="auto", options=Options(metric=metric), draws=200)
+    plan = Plan(options=Options(metric=metric), draws=200)
+    result = blend_and_score(library, test, views=views, plan=plan)
     json.dumps(result.metrics, allow_nan=False)
     assert result.metrics["view"] == "testlike"
     assert set(result.metrics["views"]) == {"testlike", "clean"}
@@ -134,17 +137,8 @@ def test_a_blend_can_be_moved_to_the_tests_class_shares() -> None:
     scarce = np.flatnonzero((library.labels == 0) | (np.arange(400) % 8 == 0))
     test = library.log_probabilities[:, scarce]
     views = np.array(["clean"] * 400, dtype=object)
+    plan = Plan(method="soft", options=OPTIONS, with_ablation=False, draws=100)
     plain, moved = (
-        blend_and_score(
-            library,
-            test,
-            views=views,
-            method="soft",
-            options=OPTIONS,
-            to_test_priors=move,
-            with_ablation=False,
-            draws=100,
-        )
-        for move in (False, True)
+        blend_and_score(library, test, views=views, plan=replace(plan, to_test_priors=move)) for move in (False, True)
     )
     assert (moved.labels == 0).sum() > (plain.labels == 0).sum()

@@ -9,18 +9,8 @@ from hypothesis import strategies as st
 from scipy.optimize import minimize
 
 from analysis.metrics import true_class
-from analysis.pools import (
-    Features,
-    LinearPool,
-    LogLinearPool,
-    Pool,
-    PowerPool,
-    RankPool,
-    VotePool,
-    choose_ridge,
-    linear_weights,
-    log_linear_weights,
-)
+from analysis.pool_weights import Features, choose_ridge, linear_weights, log_linear_weights
+from analysis.pools import LinearPool, LogLinearPool, Pool, PowerPool, RankPool, VotePool
 from tests.blend_tables import library_of_members
 
 MAKERS = {

@@ -1,0 +1,147 @@
+"""Judging blends on held-out rows: nested entries of methods, their scores per view, paired errors and comparisons."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from functools import cached_property
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from analysis.decision import decide
+from analysis.ensemble import Blend, Library, Options, adjusted_to_test
+from analysis.metrics import published, score, true_class
+from analysis.nested import fitter, nested_table
+from analysis.uncertainty import Difference, Estimate, bootstrap, bootstrap_means, compare, estimate
+
+Array = NDArray[Any]
+
+
+@dataclass(frozen=True)
+class Plan:
+    """What is blended how, and what is scored beside it; the names are those of `blend` in params.yaml."""
+
+    method: str = "auto"
+    options: Options = field(default_factory=Options)
+    fit_view: str = "testlike"  # or clean, both
+    decision: str = "expected"  # or likeliest
+    to_test_priors: bool = False
+    compare_with: Sequence[str] = ("soft", "weighted", "greedy")
+    with_ablation: bool = True
+    draws: int = 1000
+    public_share: float = 0.5
+
+
+@dataclass(frozen=True)
+class Entry:
+    """One method on the held-out rows: nested probabilities, the labels chosen from them, and scores per view."""
+
+    name: str
+    table: Array  # (n_rows, n_classes) log-probabilities
+    labels: Array  # (n_rows,)
+
+
+@dataclass(frozen=True)
+class Judge:
+    """The rows of one view and how they are scored; resamples are shared, so every comparison is paired."""
+
+    library: Library
+    rows: Array  # positions of the view's rows
+    metric: str
+    draws: int
+    seed: int
+
+    def score(self, entry: Entry) -> float:
+        """The metric on this view, greater is better."""
+        table, labels = entry.table[self.rows], entry.labels[self.rows]
+        return score(self.metric, self.library.labels[self.rows], labels=labels, log_probabilities=table)
+
+    def resampled(self, entries: Sequence[Entry]) -> Array:
+        """Scores of entries on the same resamples, (draws, n_entries)."""
+        truth, groups = self.library.labels[self.rows], self.library.groups[self.rows]
+        if self.metric == "log_loss":
+            values = [true_class(entry.table[self.rows], truth) for entry in entries]
+            return bootstrap_means(values, groups=groups, draws=self.draws, seed=self.seed)
+        n_classes = self.library.log_probabilities.shape[-1]
+        decisions = [entry.labels[self.rows] for entry in entries]
+        return bootstrap(
+            self.metric, truth, decisions, groups=groups, n_classes=n_classes, draws=self.draws, seed=self.seed
+        )
+
+    def estimate(self, entry: Entry) -> Estimate:
+        """The score with its error."""
+        return estimate(self.score(entry), self.resampled([entry])[:, 0])
+
+    def compare(self, first: Entry, second: Entry) -> Difference:
+        """First minus second."""
+        return compare(self.score(first), self.score(second), self.resampled([first, second]))
+
+    def published(self, entry: Entry) -> float:
+        """The score as scikit-learn gives it."""
+        truth = self.library.labels[self.rows]
+        return published(self.metric, truth, labels=entry.labels[self.rows], log_probabilities=entry.table[self.rows])
+
+
+@dataclass(frozen=True)
+class Hearing:
+    """A library, the view of each of its rows (n_rows,), and the plan: fits, nested entries and judges of them."""
+
+    library: Library
+    views: Array
+    plan: Plan
+
+    @cached_property
+    def main_view(self) -> str:
+        """Everything is chosen and headlined on the test-like view where there is one."""
+        return "testlike" if (self.views == "testlike").any() else "clean"
+
+    @cached_property
+    def fit_rows(self) -> Array:
+        """The rows that weights may be fitted on, a mask."""
+        if self.plan.fit_view == "both":
+            return np.ones(len(self.views), dtype=bool)
+        rows = np.asarray(self.views == self.plan.fit_view)
+        return rows if rows.any() else np.asarray(self.views == self.main_view)
+
+    def judge(self, view: str) -> Judge:
+        """The judge of one view."""
+        options = self.plan.options
+        return Judge(self.library, np.flatnonzero(self.views == view), options.metric, self.plan.draws, options.seed)
+
+    def entry(
+        self, name: str, library: Library | None = None, *, how: str = "", options: Options | None = None
+    ) -> Entry:
+        """A method's nested entry, on this library or on one with other members."""
+        told = options or self.plan.options
+        table = nested_table(library or self.library, fitter(name, told), fit_rows=self.fit_rows)
+        return Entry(name, table, decided(table, told.metric, how=how or self.plan.decision, views=self.views))
+
+    def final(self, test: Array) -> Blend:
+        """The planned blend, fitted on all rows that may be fitted on."""
+        library = self.library.rows(np.flatnonzero(self.fit_rows))
+        blend = fitter(self.plan.method, self.plan.options)(library)
+        if not self.plan.to_test_priors:
+            return blend
+        shares = np.bincount(library.labels, minlength=test.shape[-1]) / len(library.labels)
+        return adjusted_to_test(blend, test, np.maximum(shares, 1e-6))
+
+
+def decided(table: Array, metric: str, *, how: str, views: Array) -> Array:
+    """Labels of each view by itself: a decision for macro-F1 depends on all rows that are decided together."""
+    labels = table.argmax(axis=1)
+    if how == "expected":
+        for view in np.unique(views.astype(str)):
+            rows = np.flatnonzero(views == view)
+            labels[rows] = decide(metric, table[rows])
+    return np.asarray(labels)
+
+
+def best_name(library: Library, metric: str) -> str:
+    """The member that is best over all rows; its score is reported with the choice nested."""
+    scores = [
+        score(metric, library.labels, labels=table.argmax(axis=1), log_probabilities=table)
+        for table in library.log_probabilities
+    ]
+    return library.members[int(np.argmax(scores))]
