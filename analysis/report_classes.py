@@ -71,7 +71,7 @@ def strengths(material: Material, sources: Sequence[Source]) -> list[dict[str, A
     support = np.bincount(truth, minlength=n_classes)
     lines = []
     for label in np.argsort(table.mean(axis=0), kind="stable").tolist():
-        best = int(table[:, label].argmax())
+        best = int(table[:, label].argmax()) if np.ptp(table[:, label]) > 0 else -1
         cells = [heat_cell(value, 0.0, 1.0, 3) for value in table[:, label]]
         lines.append(
             {"class": material.class_names[label], "support": int(support[label]), "cells": cells, "best": best}

@@ -55,7 +55,9 @@ def chart(folds: dict[str, pd.DataFrame], column: str) -> Chart:
         if column in table:
             epochs = table["epoch"] if "epoch" in table else pd.Series(np.arange(1, len(table) + 1))
             series[fold] = (numeric(epochs), numeric(table[column]))
-    return line_chart(series, label=column.replace("_", " ").replace("macro f1", "macro-F1"))
+    return line_chart(
+        series, label=column.replace("_", " ").replace("macro f1", "macro-F1").replace("testlike", "test-like")
+    )
 
 
 def numeric(column: pd.Series[Any]) -> np.ndarray[Any, Any]:
