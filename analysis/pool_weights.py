@@ -124,7 +124,7 @@ def shares_of(features: Array, parameters: Array) -> Array:
 
 
 def log_linear_weights(
-    features: Features, *, ridge: float, start: Array | None = None, tolerance: float = 1e-9, rounds: int = 15
+    features: Features, *, ridge: float, start: Array | None = None, tolerance: float = 1e-8, rounds: int = 15
 ) -> Array:
     """Parameters (n_members + n_classes,) = weights, bias of the log-linear pool with the smallest penalised log-loss.
 
