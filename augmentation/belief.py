@@ -17,9 +17,6 @@ from augmentation.recipe import Operations
 
 Floats = npt.NDArray[np.float64]
 SEARCH: dict[str, tuple[float, float]] = {  # where each knob is looked for at first; it may move beyond
-    "rotate.degrees": (-180, 180),
-    "shift.fraction": (-0.15, 0.15),
-    "scale.factor": (0.7, 1.4),
     "jitter.brightness": (0.4, 1.6),
     "jitter.saturation": (0.3, 1.7),
     "tint.gain": (0.3, 1.3),
@@ -30,11 +27,13 @@ SEARCH: dict[str, tuple[float, float]] = {  # where each knob is looked for at f
     "salt_pepper.fraction": (0, 0.05),
     "jpeg.quality": (10, 100),
 }
-COINS = ("flip.horizontal", "flip.vertical", "flip.transpose", "noise.before_blur")
-GEOMETRY = ("rotate", "flip", "shift", "scale")
-SYMMETRIC = ("rotate", "shift")  # the same to both sides
+COINS = ("noise.before_blur",)
+TRIED = {  # geometry cannot be read off single images; a few settings are compared as wholes
+    "flip.horizontal": (0.5,),
+    "flip.vertical": (0.5,),
+    "rotate.degrees": (10, 20, 30, 45, 60, 90, 180),
+}
 FAR = 0.15  # share of copies that explore beyond the belief, for each knob on its own
-FAR_GEOMETRY = 0.4  # it hardly disturbs what noise and colour look like, and is harder to read
 N_BINS = 12
 N_LEVELS = 48
 ODDS = np.arange(21) / 20
@@ -67,7 +66,21 @@ class Knob:
 
 def first_belief() -> list[Knob]:
     """Noise and blur anywhere, everything else neutral."""
-    return [range_knob(place, search) for place, search in SEARCH.items()] + [coin_knob(place) for place in COINS]
+    read = [range_knob(place, search) for place, search in SEARCH.items()] + [coin_knob(place) for place in COINS]
+    flips = [without(coin_knob(place)) for place in ("flip.horizontal", "flip.vertical")]
+    return [*read, *flips, without(range_knob("rotate.degrees", (-180, 180)))]
+
+
+def settings(knob: Knob) -> list[Knob]:
+    """What is worth comparing as a whole: geometry at some strengths; everything else always on, or not at all."""
+    if knob.operation == "rotate":
+        return [replace(knob, low=-float(width), high=float(width)) for width in TRIED[knob.name]]
+    if knob.name in TRIED:
+        return [replace(knob, probability=0.5)]
+    if does_nothing(knob):
+        return []
+    always = [replace(knob, probability=1.0, single=False)] if knob.single and knob.probability < 1 else []
+    return [*always, without(knob)]
 
 
 def range_knob(place: str, search: tuple[float, float]) -> Knob:
@@ -115,8 +128,7 @@ def draw_belief(
     """Drawn columns of `count` copies; where asked, a share of them explores, for each column on its own."""
     columns: dict[str, Floats] = {}
     for knob in knobs:
-        far = FAR_GEOMETRY if knob.operation in GEOMETRY else FAR
-        far = far if explore and not knob.frozen else 0.0
+        far = FAR if explore and not knob.frozen else 0.0
         for column in knob.columns:
             explores = random.random(count) < far
             odds = np.where(explores, 0.5 if knob.single or knob.coin else 1.0, knob.probability)
@@ -173,7 +185,7 @@ def ranges(smooth: Floats, off: Floats, edges: Floats, target: Floats, knob: Kno
     rows = []
     span = knob.search[1] - knob.search[0]
     for i in range(N_BINS):
-        for j in range(i + 1, N_BINS + 1) if knob.operation not in SYMMETRIC else [N_BINS - i] * (2 * i < N_BINS):
+        for j in range(i + 1, N_BINS + 1):
             inside = (sums[j] - sums[i]) / (j - i)
             losses = np.mean((np.outer(1 - odds, off) + np.outer(odds, inside) - target) ** 2, axis=1)
             away = (abs(edges[i] - knob.neutral) + abs(edges[j] - knob.neutral)) / span

@@ -38,7 +38,7 @@ class Prepared:
     """A source at about the size of its copies, with what its copies share."""
 
     pixels: Pixels  # (height, width, 3)
-    wide: Pixels  # (height, width, 4): a warp of four channels takes half the time of one of three
+    wide: Pixels  # (height, width, 4), for the warp
     shape: tuple[int, int]  # of the source itself
     grey_mean: float
 
@@ -130,7 +130,7 @@ class Copier:
         return widened(pixels)
 
     def placed(self, pixels: Pixels, shape: tuple[int, int], row: dict[str, float], target: tuple[int, int]) -> Pixels:
-        """The copy's geometry, in one warp.  # (height, width, 4)"""
+        """The copy's geometry, in one warp.  # (h, w, 4) -> (height, width, 3)"""
         prepared = (pixels.shape[0], pixels.shape[1])
         matrix = geometry.copy_matrix(shape, prepared, target, fit=self.params.fit, row=row)
         return geometry.warp(pixels, matrix, target, self.params.border)

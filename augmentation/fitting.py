@@ -20,7 +20,7 @@ import numpy as np
 import numpy.typing as npt
 import yaml
 
-from augmentation.belief import Knob, does_nothing, draw_belief, first_belief, moved, neutral_entry, without
+from augmentation.belief import Knob, does_nothing, draw_belief, first_belief, moved, neutral_entry, settings
 from augmentation.copies import Copier
 from augmentation.drawing import Draws, copy_keys
 from augmentation.features import feature_table
@@ -32,9 +32,9 @@ Pixels = npt.NDArray[np.uint8]
 Floats = npt.NDArray[np.float64]
 Reader = Callable[[int], Pixels]  # the pixels of an image by its position
 ROUND = 3000  # copies
-COMPARED = 1500  # copies, and test images, whose two-sample AUC judges a belief
+COMPARED = 1200  # copies, and test images, whose two-sample AUC judges a belief
 EARLY = 3  # rounds that look everywhere
-ELIMINATIONS = 10  # about so many knobs are tried without
+SETTINGS = 22  # about so many settings are compared as wholes
 WORTH = 0.002  # of AUC, that a knob has to bring
 FEWEST = 50  # images of either side
 
@@ -74,11 +74,11 @@ def fit_noise(params: AugmentParams, train: Images, test: Images, *, budget: int
     clean = feature_table(copier.render(train.read(i), "", 0) for i in some_sources(train, COMPARED, random))
     before = two_sample_auc(clean, wanted, seed=seed)
     search = Search(copier, train, wanted, random, seed)
-    rounds = max(3, (budget - ELIMINATIONS * search.compared) // (search.per_round + search.compared))
+    rounds = max(3, (budget - SETTINGS * search.compared) // (search.per_round + search.compared))
     for number in range(rounds):
         search.round(number, early=number < EARLY)
         if number == rounds * 2 // 3:
-            search.eliminate()
+            search.compare()
     after, best = min(search.tried, key=lambda pair: pair[0])
     shown = [copier.render(test.read(int(i)), "", 0) for i in chosen[:48]]
     sheet = side_by_side(shown, list(rendered(best, copier, train, 48, random=random)))
@@ -126,15 +126,15 @@ class Search:
         self.copies += len(sample)
         return two_sample_auc(sample, self.wanted, seed=self.seed)
 
-    def eliminate(self) -> None:
-        """From the best belief so far, drop every knob without which the copies look as much like the test."""
+    def compare(self) -> None:
+        """From the best belief so far, try each knob's settings; leave out what the copies look as good without."""
         auc, knobs = min(self.tried, key=lambda pair: pair[0])
         for i in range(len(knobs)):
-            if not does_nothing(knobs[i]):
-                trial = [*knobs[:i], without(knobs[i]), *knobs[i + 1 :]]
-                without_it = self.judge(trial)
-                if without_it < auc + WORTH:
-                    auc, knobs = without_it, trial
+            for setting in settings(knobs[i]):
+                trial = [*knobs[:i], setting, *knobs[i + 1 :]]
+                tried = self.judge(trial)
+                if tried < auc + (WORTH if does_nothing(setting) or not setting.frozen else -WORTH):
+                    auc, knobs = tried, trial
         self.knobs = knobs
         self.tried.append((auc, knobs))
 

@@ -18,6 +18,7 @@ Pixels = npt.NDArray[np.uint8]
 Floats = npt.NDArray[np.float64]
 Row = dict[str, float]
 BORDERS = {"constant": cv2.BORDER_CONSTANT, "replicate": cv2.BORDER_REPLICATE, "reflect": cv2.BORDER_REFLECT_101}
+STRIP_PIXELS = 32_768  # 128 KB of four channels
 CORNERS = np.array([[-0.5, -0.5], [0.5, -0.5], [0.5, 0.5], [-0.5, 0.5]])
 
 
@@ -93,19 +94,30 @@ def moved(x: float, y: float) -> Floats:
     return np.array([[1, 0, x], [0, 1, y], [0, 0, 1.0]])
 
 
-def warp(pixels: Pixels, matrix: Floats, target: tuple[int, int], border: Border) -> Pixels:
-    """The copy's pixels: one interpolation, bilinear.  # (height, width, n_channels)
+def warp(wide: Pixels, matrix: Floats, target: tuple[int, int], border: Border) -> Pixels:
+    """The copy's pixels: one interpolation, bilinear; always a new array.  # (h, w, 4) -> (height, width, 3)
 
-    Always a new array, except where nothing at all moves.
+    Four channels take half the time of three. It goes in strips, so that a strip is still in the processor's cache when
+    its fourth channel is dropped.
     """
-    if pixels.shape[:2] == target and np.allclose(matrix, np.eye(3), rtol=0, atol=1e-9):
-        return pixels
+    if wide.shape[:2] == target and np.abs(matrix - np.eye(3)).max() < 1e-9:
+        return np.asarray(cv2.cvtColor(wide, cv2.COLOR_RGBA2RGB), dtype=np.uint8)
+    height, width = target
     options: dict[str, Any] = {
         "flags": cv2.INTER_LINEAR,
         "borderMode": BORDERS[border.mode],
         "borderValue": (*border.colour, 0),
     }
-    size = (target[1], target[0])
-    if np.abs(matrix[2, :2]).max() < 1e-12:
-        return np.asarray(cv2.warpAffine(pixels, matrix[:2], size, **options), dtype=np.uint8)
-    return np.asarray(cv2.warpPerspective(pixels, matrix, size, **options), dtype=np.uint8)
+    affine = abs(matrix[2, 0]) + abs(matrix[2, 1]) < 1e-12
+    result = np.empty((height, width, 3), dtype=np.uint8)
+    rows = max(1, STRIP_PIXELS // width)
+    for top in range(0, height, rows):
+        part = result[top : top + rows]
+        placed = moved(0, -top) @ matrix
+        size = (width, part.shape[0])
+        if affine:
+            strip = cv2.warpAffine(wide, placed[:2], size, **options)
+        else:
+            strip = cv2.warpPerspective(wide, placed, size, **options)
+        cv2.cvtColor(strip, cv2.COLOR_RGBA2RGB, dst=part)
+    return result

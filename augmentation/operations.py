@@ -1,7 +1,7 @@
 """The pixel operations of a copy after its geometry, in whole numbers wherever the eye and the clock allow it.
 
 Each step takes pixels (height, width, 3) uint8 RGB, the drawn row and the copy's random stream, and returns pixels of
-the same shape; it may reuse arrays that it made, never the ones it was given. The order is that of the recipe.
+the same shape; noise is added in place, as the pixels are the copy's own. The order is that of the recipe.
 """
 
 from __future__ import annotations
@@ -22,11 +22,10 @@ FROM_YIQ = np.linalg.inv(TO_YIQ)
 
 
 def apply(pixels: Pixels, row: Row, random: PixelRandom, *, grey_mean: float) -> Pixels:
-    """All drawn operations from light to occlusion, from (height, width, 4) to (height, width, 3).
+    """All drawn operations from light to occlusion; `pixels` may be overwritten.
 
     `grey_mean` of the source is the pivot of the contrast.
     """
-    pixels = as_pixels(cv2.cvtColor(pixels, cv2.COLOR_RGBA2RGB))
     matrix = colour_matrix(row, grey_mean)
     if matrix is not None:
         pixels = as_pixels(cv2.transform(pixels, matrix, dst=pixels))

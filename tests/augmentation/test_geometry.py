@@ -15,7 +15,7 @@ BORDER = Border(colour=(255, 0, 7))
 def warped(row, *, target=(60, 90), fit="stretch", border=BORDER, photo=PHOTO):
     prepared = prepare_source(photo, target, fit)
     matrix = copy_matrix(photo.shape[:2], prepared.shape[:2], target, fit=fit, row=row)
-    return warp(prepared, matrix, target, border)
+    return warp(cv2.cvtColor(prepared, cv2.COLOR_RGB2RGBA), matrix, target, border)
 
 
 def test_nothing_drawn_changes_nothing():

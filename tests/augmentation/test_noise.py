@@ -14,7 +14,7 @@ def stream(word=1):
 
 
 def difference(sigma):
-    return add_gaussian(GREY, sigma, stream()).astype(float) - 128
+    return add_gaussian(GREY.copy(), sigma, stream()).astype(float) - 128
 
 
 @pytest.mark.parametrize("sigma", [2, 5, 10, 20, 30])
@@ -56,14 +56,14 @@ def test_thousand_fields_are_thousand_different_ones():  # a pool of pre-made no
     random = PixelRandom()
     small = np.full((8, 8, 3), 128, dtype=np.uint8)
     words = np.random.default_rng(0).integers(0, 2**63, (1000, 3)).astype(np.uint64)
-    assert len({add_gaussian(small, 20, random.restart(word)).tobytes() for word in words}) == 1000
+    assert len({add_gaussian(small.copy(), 20, random.restart(word)).tobytes() for word in words}) == 1000
 
 
 def test_a_stream_starts_again_where_it_started():
     random = stream()
-    first = add_gaussian(GREY, 9, random)
-    assert np.array_equal(first, add_gaussian(GREY, 9, random.restart(np.array([1, 2, 3], dtype=np.uint64))))
-    assert not np.array_equal(first, add_gaussian(GREY, 9, stream(7)))
+    first = add_gaussian(GREY.copy(), 9, random)
+    assert np.array_equal(first, add_gaussian(GREY.copy(), 9, random.restart(np.array([1, 2, 3], dtype=np.uint64))))
+    assert not np.array_equal(first, add_gaussian(GREY.copy(), 9, stream(7)))
 
 
 def test_noise_of_light_grows_with_the_light():
