@@ -234,6 +234,7 @@ def timm_recipe(name: str, folder: Path, table: pd.DataFrame, *, steps: int) -> 
 def fastai_learner(name: str, folder: Path, table: pd.DataFrame, *, steps: int) -> float | None:
     """CPU seconds a step of fastai's Learner, files opened as its image blocks do; None where it is not installed."""
     try:
+        from fastai.callback import schedule  # noqa: F401 - gives the learner fit_one_cycle
         from fastai.callback.training import GradientClip
         from fastai.data.core import DataLoaders
         from fastai.data.load import DataLoader

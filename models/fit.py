@@ -22,6 +22,7 @@ from models.average import Average, State, running_mean
 from models.change import Normalise, image_augmentation, mix
 from models.checkpoint import Checkpoints
 from models.feed import Batch, Feed
+from models.material import Scores
 from models.network import Network, freeze, frozen_blocks
 from models.optimise import Rate, build_optimizer, set_rate
 from models.progress import Report
@@ -30,7 +31,6 @@ from models.seeds import derive
 from models.stopping import Budget, Signals
 from storage.errors import DataError
 
-Scores = dict[str, dict[str, float]]  # {view: {metric: value}}
 Validate = Callable[[Network], Scores]
 
 

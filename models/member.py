@@ -9,7 +9,6 @@ import logging
 import shutil
 import sys
 import time
-from collections.abc import Callable
 from contextlib import nullcontext
 from dataclasses import dataclass
 from pathlib import Path
@@ -17,15 +16,15 @@ from typing import Any, cast
 
 import numpy as np
 import numpy.typing as npt
-import pandas as pd
 import torch
 from lightning_fabric import Fabric
 
 from models.change import Normalise
 from models.checkpoint import Checkpoints
-from models.feed import Feed, Online, Rows
-from models.fit import Scores, Validate, fit
+from models.feed import Feed, Online
+from models.fit import fit
 from models.loss import Loss
+from models.material import Material, judged_view
 from models.memory import batch_that_fits
 from models.network import Network, build_network
 from models.pictures import Decoded, Pictures, open_pictures
@@ -34,33 +33,29 @@ from models.predict import LogProbabilities, predict
 from models.preprocessing import Preprocessing
 from models.pretrained import load_pretrained
 from models.schema import ModelParams
-from models.scores import scores
 from models.seeds import derive
 from models.stopping import Budget
 from models.tta import choose_views, mean_of_views
+from models.validation import flattered, validation, warn_of_chance
 from storage.atomic import sha256
-from storage.shards import Shards
 
 WITHOUT_EFFECT = {  # parameters that leave the trained weights alone
     "predict_batch", "tta", "tta_keep", "figures", "worst", "checkpoint_minutes", "cache_gb", "workers", "time_budget",
 }  # fmt: skip
 Views = dict[str, LogProbabilities]
-One = tuple[Network, list[dict[str, Any]], Views, Views, str]
 PACKAGES = ("torch", "torchvision", "timm", "lightning", "numpy", "opencv-python-headless")
 
 
 @dataclass(frozen=True)
-class Material:
-    """What a fold is trained and judged on; all numbers are rows of `pictures`."""
+class Fitted:
+    """One network of a fold."""
 
-    pictures: pd.DataFrame  # models.pictures.COLUMNS
-    stores: dict[str, Shards]
-    train: Rows
-    valid: Rows
-    valid_view: npt.NDArray[np.object_]  # clean or testlike, per row of `valid`
-    test: npt.NDArray[np.int64]
-    class_names: list[str]
-    identity: str  # a hash of index, folds and copies
+    network: Network
+    history: list[dict[str, Any]]
+    valid: Views
+    test: Views
+    stopped: str  # why before its last epoch; empty: it was not
+    optimism: float
 
 
 @dataclass(frozen=True)
@@ -77,6 +72,7 @@ class Trained:
     speeds: dict[str, float]  # seconds an image of each precision that was measured
     stopped: str
     seconds: float
+    optimism: float  # of keep: best, in macro-F1; 0 otherwise
     rank: int  # of the process; only 0 writes
 
 
@@ -106,9 +102,7 @@ def train_member(
         precision=cast(Any, FORMATS[precision].fabric),
     )
     fabric.launch()
-    trained: list[
-        tuple[Network, list[dict[str, Any]], dict[str, LogProbabilities], dict[str, LogProbabilities], str]
-    ] = []
+    trained: list[Fitted] = []
     preprocessing = build_network(params, len(material.class_names))[1]
     decoded = Decoded(material.pictures, material.stores, preprocessing)
     pictures = open_pictures(decoded, folder=state_folder / "images", limit_gb=params.cache_gb, workers=params.workers)
@@ -129,23 +123,24 @@ def train_member(
             )  # fmt: skip
         if fabric.global_rank == 0:
             forget_others(checkpoints)
-    valid = mean_over_seeds([entry[2] for entry in trained])
-    test = mean_over_seeds([entry[3] for entry in trained])
+    valid = mean_over_seeds([entry.valid for entry in trained])
+    test = mean_over_seeds([entry.test for entry in trained])
     judged = material.valid_view == judged_view(material.valid_view)
     views = choose_views({v: x[judged] for v, x in valid.items()}, material.valid.label[judged], keep=params.tta_keep)
     if fabric.global_rank == 0:
         warn_of_chance(f"{name} fold {fold}", params, material, mean_of_views(valid, views))
     return Trained(
-        networks=[entry[0] for entry in trained],
+        networks=[entry.network for entry in trained],
         preprocessing=preprocessing,
-        history=[entry[1] for entry in trained],
+        history=[entry.history for entry in trained],
         valid=mean_of_views(valid, views),
         test=mean_of_views(test, views),
         views=views,
         precision=precision,
         speeds=speeds,
-        stopped="; ".join(entry[4] for entry in trained if entry[4]),
+        stopped="; ".join(entry.stopped for entry in trained if entry.stopped),
         seconds=time.monotonic() - begun,
+        optimism=float(np.mean([entry.optimism for entry in trained])),
         rank=fabric.global_rank,
     )
 
@@ -163,8 +158,8 @@ def train_one(
     online: Online | None,
     started: float,
     title: str,
-) -> One:
-    """One network: fit, then predict; returns it with its history, both predictions by view, and why it stopped."""
+) -> Fitted:
+    """One network: fit, then predict; both predictions by view."""
     n_classes = len(material.class_names)
     chosen = apply_format(network, precision)
     normalise = Normalise(pictures.preprocessing, channels_last=chosen.channels_last, device=fabric.device)
@@ -182,62 +177,20 @@ def train_one(
         )  # fmt: skip
 
     budget = Budget(params.time_budget, started=started, images_to_predict=len(material.valid) + len(material.test))
+    looks: list[npt.NDArray[np.int64]] = []  # labels predicted at each validation
     with batch_that_fits(network, params.batch, size=pictures.preprocessing.size):
         progress = fit(
-        fabric, network, params=params, feed=feed, loss=loss, normalise=normalise,
-        validate=validation(fabric, run, material), checkpoints=checkpoints, budget=budget, seed=seed, title=title,
+            fabric, network, params=params, feed=feed, loss=loss, normalise=normalise,
+            validate=validation(fabric, run, material, looks), checkpoints=checkpoints, budget=budget, seed=seed,
+            title=title,
         )  # fmt: skip
     views = ("plain", *params.tta)
     valid = run(network, material.valid.picture, views)
-    return network, progress.history, valid, run(network, material.test, views), progress.stopped
-
-
-def validation(
-    fabric: Fabric,
-    run: Callable[[Network, npt.NDArray[np.int64], tuple[str, ...]], dict[str, LogProbabilities]],
-    material: Material,
-) -> Validate:
-    """The scores of a network on the held-out rows, view by view."""
-
-    def validate(network: Network) -> Scores:
-        if not len(material.valid):
-            return {}
-        logs = run(network, material.valid.picture, ("plain",))["plain"]
-        return fabric.broadcast(scores_by_view(material, logs))  # of the first process, or they part
-
-    return validate
-
-
-def warn_of_chance(title: str, params: ModelParams, material: Material, logs: LogProbabilities) -> None:
-    """Say so when a finished network is no better than always naming the most frequent class."""
-    labels = material.valid.label
-    if not len(labels):
-        return
-    chance = np.bincount(labels).max() / len(labels)
-    accuracy = float((logs.argmax(axis=1) == labels).mean())
-    if accuracy <= chance + 2 * (chance * (1 - chance) / len(labels)) ** 0.5:
-        frozen = " The backbone is frozen: set freeze: 0, or unfreeze_every." if params.freeze else ""
-        start = " Its weights started random: set pretrained." if params.freeze and params.pretrained == "none" else ""
-        print(
-            f"podium: warning: {title} stays at chance (accuracy {accuracy:.3f}; the most frequent class alone gives "
-            f"{chance:.3f}).{frozen}{start} Otherwise try: podium lr, more epochs, precision: fp32",
-            file=sys.stderr,
-        )
-
-
-def judged_view(views: npt.NDArray[np.object_]) -> str:
-    """The view that decides: testlike where there is one."""
-    return "testlike" if (views == "testlike").any() else "clean"
-
-
-def scores_by_view(material: Material, logs: LogProbabilities) -> Scores:
-    """Macro-F1, accuracy and log-loss of each view of the held-out rows."""
-    found: Scores = {}
-    for view in ("clean", "testlike"):
-        rows = material.valid_view == view
-        if rows.any():
-            found[view] = scores(material.valid.label[rows], logs[rows])
-    return found
+    gain = flattered(looks, material, seed=seed) if params.keep == "best" else 0.0
+    if gain:
+        print(f"{title}: choosing the epoch flatters the held-out macro F1 by about {gain:.4f}", file=sys.stderr)
+    test = run(network, material.test, views)
+    return Fitted(network, progress.history, valid, test, progress.stopped, gain)
 
 
 def resolve_precision(params: ModelParams, state_folder: Path, n_classes: int) -> tuple[str, dict[str, float]]:

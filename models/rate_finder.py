@@ -12,7 +12,7 @@ from torch import nn
 from models.change import Normalise
 from models.feed import Feed
 from models.loss import Loss
-from models.member import Material
+from models.material import Material
 from models.network import Network, build_network
 from models.optimise import build_optimizer, set_rate
 from models.pictures import Decoded

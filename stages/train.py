@@ -30,7 +30,8 @@ from storage.errors import DataError, ParamsError
 
 if TYPE_CHECKING:
     from models.feed import Online
-    from models.member import Material, Trained
+    from models.material import Material
+    from models.member import Trained
     from models.pictures import Pixels
 
 STATE = Path(".podium")  # checkpoints, decoded images, measured speeds: never an output, safe to delete
@@ -76,7 +77,7 @@ def build_material(
 ) -> tuple[Material, pd.DataFrame]:
     """Everything that models.member needs, and the table of held-out rows."""
     from models.feed import Rows
-    from models.member import Material
+    from models.material import Material
     from models.pictures import COLUMNS
     from storage.shards import Shards
 
@@ -189,7 +190,8 @@ def write_run(
     valid: pd.DataFrame,
 ) -> None:
     """Weights, description, metrics, and the report of the held-out rows."""
-    from models.member import judged_view, scores_by_view, versions
+    from models.material import judged_view, scores_by_view
+    from models.member import versions
     from models.pictures import Decoded
     from models.preprocessing import Preprocessing
     from models.report import HeldOut, write_report
@@ -209,6 +211,8 @@ def write_run(
     }
     save_member(folder, trained.networks, description)
     metrics = {**scores_by_view(material, trained.valid), "epochs": len(trained.history[0]), "stopped": trained.stopped}
+    if params.keep == "best":
+        metrics["optimism"] = trained.optimism
     write_json(folder / "metrics.json", metrics)
     picture_at = Preprocessing(96, (0.5, 0.5, 0.5), (0.5, 0.5, 0.5), fit="pad")
     pictures = Decoded(material.pictures, material.stores, picture_at)
