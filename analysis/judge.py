@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from analysis.decision import decide
 from analysis.ensemble import Blend, Library, Options, adjusted_to_test
-from analysis.metrics import published, score, true_class
+from analysis.metrics import published, score, true_logs
 from analysis.nested import fitter, nested_table
 from analysis.uncertainty import Difference, Estimate, bootstrap, bootstrap_means, compare, estimate
 
@@ -62,7 +62,7 @@ class Judge:
         """Scores of entries on the same resamples, (draws, n_entries)."""
         truth, groups = self.library.labels[self.rows], self.library.groups[self.rows]
         if self.metric == "log_loss":
-            values = [true_class(entry.table[self.rows], truth) for entry in entries]
+            values = [true_logs(entry.table[self.rows], truth) for entry in entries]
             return bootstrap_means(values, groups=groups, draws=self.draws, seed=self.seed)
         n_classes = self.library.log_probabilities.shape[-1]
         decisions = [entry.labels[self.rows] for entry in entries]

@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from analysis import greedy
 from analysis.calibration import bias_by_loss, bias_by_metric, scaled, temperature
 from analysis.ensemble import Blend, Library, Options
-from analysis.metrics import true_class
+from analysis.metrics import true_logs
 from analysis.pool_weights import Features, choose_ridge, linear_weights, log_linear_weights
 from analysis.pools import (
     KINDS,
@@ -127,7 +127,7 @@ def hard(library: Library, options: Options) -> tuple[Pool, ...]:
 
 def weighted(library: Library, options: Options) -> tuple[Pool, ...]:
     """Soft voting with the convex log-loss weights, shrunk to uniform by `blend.shrink` pseudo-rows."""
-    own = true_class(library.log_probabilities, library.labels)
+    own = true_logs(library.log_probabilities, library.labels)
     return (LinearPool(tuple(linear_weights(own, shrink=options.shrink).tolist())),)
 
 
@@ -207,7 +207,7 @@ def stacking(library: Library, options: Options) -> tuple[Pool, ...]:
         for part in np.unique(parts):
             fit_rows, held = np.flatnonzero(parts != part), np.flatnonzero(parts == part)
             logs = fitted(fit_rows, penalty).apply(library.log_probabilities[:, held])
-            total -= float(true_class(logs, labels[held]).sum())
+            total -= float(true_logs(logs, labels[held]).sum())
         return total
 
     best = min((0.001, 0.01, 0.1), key=loss)

@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 MetricName = Literal["macro_f1", "accuracy", "balanced_accuracy", "log_loss", "qwk"]
 METRICS: tuple[str, ...] = get_args(MetricName)
 Array = NDArray[Any]
+LOWEST = float(np.log(1e-15))
 
 
 def confusion(truth: Array, predicted: Array, *, n_classes: int) -> Array:
@@ -71,11 +72,16 @@ def true_class(log_probabilities: Array, labels: Array) -> Array:
     return log_probabilities[..., np.arange(len(labels)), labels]
 
 
+def true_logs(log_probabilities: Array, labels: Array) -> Array:
+    """`true_class`, no lower than log(1e-15): one impossible row must not decide everything."""
+    return np.asarray(np.maximum(true_class(log_probabilities, labels), LOWEST))
+
+
 def score(metric: str, truth: Array, *, labels: Array, log_probabilities: Array) -> float:
     """The metric of decided `labels` (n_rows,), or of `log_probabilities` (n_rows, n_classes) for log-loss; greater
     is better."""
     if metric == "log_loss":
-        return float(np.mean(true_class(log_probabilities, truth), dtype=np.float64))
+        return float(np.mean(true_logs(log_probabilities, truth), dtype=np.float64))
     return float(from_counts(metric, confusion(truth, labels, n_classes=log_probabilities.shape[-1])))
 
 

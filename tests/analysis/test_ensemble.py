@@ -142,3 +142,17 @@ def test_a_blend_can_be_moved_to_the_tests_class_shares() -> None:
         blend_and_score(library, test, views=views, plan=replace(plan, to_test_priors=move)) for move in (False, True)
     )
     assert (moved.labels == 0).sum() > (plain.labels == 0).sum()
+
+
+@pytest.mark.parametrize("method", FITTED)
+def test_a_member_that_rules_the_truth_out_breaks_nothing(method: str) -> None:
+    library = library_of_members(n_rows=120)
+    tables = library.log_probabilities.copy()
+    tables[:, :3] = [0.0, -np.inf, -np.inf, -np.inf]  # sure, and for some rows wrong
+    spoiled = replace(library, log_probabilities=tables)
+    views = np.array(["clean"] * 120, dtype=object)
+    with np.errstate(divide="ignore"):
+        plan = Plan(method=method, options=replace(OPTIONS, metric="log_loss"), with_ablation=False, draws=100)
+        result = blend_and_score(spoiled, tables, views=views, plan=plan)
+    json.dumps(result.metrics, allow_nan=False)
+    assert np.isfinite(np.exp(result.test)).all()
