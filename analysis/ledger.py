@@ -130,6 +130,8 @@ def picture(rows: Sequence[Row]) -> str:
         '<text x="16" y="24" font-size="15" font-weight="600" fill="#222">Validation against the board</text>',
         f'<line x1="{edge}" y1="{size - edge}" x2="{size - edge}" y2="{edge}" stroke="#bbb" stroke-dasharray="4 4"/>',
         f'<text x="{size / 2}" y="{size - 14}" text-anchor="middle" fill="#555">honest validation score</text>',
+        '<text x="16" y="44"><tspan fill="#3867b7">● public</tspan> <tspan fill="#2f7d5d">● private</tspan> '
+        '<tspan fill="#777">dashed: both agree</tspan></text>',
         f'<text x="16" y="{size / 2}" fill="#555" transform="rotate(-90 16 {size / 2})">board</text>',
     ]
     for value in (low + pad, high - pad):
