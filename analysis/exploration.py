@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 from analysis.adversarial import Adversarial
 from analysis.duplicates import EXACT, VARIANTS, Duplicates
 from analysis.pages import write_page
-from analysis.pictures import Pictures, data_uri
+from analysis.pictures import Pictures, Pixels, data_uri
 from analysis.statistics import MEASURES
 from analysis.suggestions import Suggestion
 
@@ -103,8 +103,15 @@ def _quantiles(table: pd.DataFrame) -> dict[str, dict[str, float]]:
     return {c: {name: round(float(table[c].quantile(q)), 4) for name, q in levels.items()} for c in columns}
 
 
-def write_exploration(folder: str | Path, findings: Findings, *, per_class: int = 8, seed: int = 0) -> None:
-    """Write `folder/index.html`."""
+def write_exploration(
+    folder: str | Path,
+    findings: Findings,
+    *,
+    per_class: int = 8,
+    seed: int = 0,
+    fitted: tuple[float, float, Pixels] | None = None,
+) -> None:
+    """Write `folder/index.html`; `fitted` is the AUC before and after noise fitting with a picture of both."""
     random = np.random.default_rng(seed)
     write_page(
         Path(folder) / "index.html",
@@ -126,6 +133,7 @@ def write_exploration(folder: str | Path, findings: Findings, *, per_class: int 
         extremes=extremes(findings),
         pairs=pair_rows(findings),
         chart=(WIDTH, HEIGHT),
+        fitted=fitted and (*fitted[:2], data_uri(fitted[2], side=1200)),
     )
 
 

@@ -1,7 +1,8 @@
 """Look at the images before anything is trained: classes, sizes, statistics of train against test, duplicates.
 
 Reads   data/index/             the index with its images; params.yaml: `explore`
-Writes  data/noise/             statistics.parquet (a row per measured image), statistics.json, duplicates.csv
+Writes  data/noise/             statistics.parquet (a row per measured image), statistics.json, duplicates.csv;
+                                fitted.yaml and fitted.png with explore.fit_noise
         analysis/exploration/   index.html, a page that opens from disk
 Run     python -m stages.explore --index data/index --noise data/noise --out analysis/exploration
 """
@@ -23,6 +24,8 @@ from analysis.exploration import Findings, Side, describe_duplicates, summary, w
 from analysis.pictures import Pictures, Thumbnails
 from analysis.statistics import MEASURES, statistics
 from analysis.suggestions import about_classes, about_shift, about_sizes
+from augmentation.fitting import Fit, Images, fit_noise, write_fit
+from augmentation.recipe import AugmentParams
 from stages.entry import entry
 from stages.params import section
 from stages.tables import Index, read_index
@@ -40,6 +43,10 @@ class ExploreParams(Section):
     correlation: float = Field(
         0.95, ge=0.5, le=1, description="how far the pixels of two images must agree to count as near duplicates"
     )
+    fit_noise: bool = Field(
+        False, description="fit the augmentation to the test images: writes fitted.yaml for augment.strength: fitted"
+    )
+    fit_budget: int = Field(24_000, ge=6_000, description="fit_noise: about so many copies are rendered for it")
     seed: int = Field(0, ge=0, description="another seed, another sample")
 
 
@@ -52,14 +59,20 @@ def main(
     """Describe the images of a competition."""
     chosen = section("explore", ExploreParams, path=params)
     findings = explore(read_index(index), chosen)
+    fit = fitted(findings, section("augment", AugmentParams, path=params), chosen) if chosen.fit_noise else None
     measured = pd.concat([findings.train.statistics, findings.test.statistics], keys=["train", "test"], names=["split"])
     with building(noise) as folder:
         with replacing(folder / "statistics.parquet") as file:
             measured.reset_index("split").to_parquet(file, index=False)
         write_json(folder / "statistics.json", summary(findings))
+        if fit:
+            write_fit(folder, fit)
         write_text(folder / "duplicates.csv", findings.duplicates.to_csv(index=False, quoting=csv.QUOTE_ALL))
-    write_exploration(out, findings, per_class=chosen.per_class, seed=chosen.seed)
+    shown = (fit.auc_before, fit.auc_after, fit.pictures) if fit else None
+    write_exploration(out, findings, per_class=chosen.per_class, seed=chosen.seed, fitted=shown)
     report(findings, out)
+    if fit:
+        print(f"Noise fitted: AUC against the test {fit.auc_before:.3f} before, {fit.auc_after:.3f} after.")
 
 
 def explore(data: Index, chosen: ExploreParams) -> Findings:
@@ -94,6 +107,15 @@ def side(table: pd.DataFrame, pictures: Pictures, *, sample: int, seed: int) -> 
     measured = statistics(table["image_id"].iloc[rows], pictures.stream(rows))
     measured["row"] = rows
     return Side(table, pictures, measured)
+
+
+def fitted(findings: Findings, recipe: AugmentParams, chosen: ExploreParams) -> Fit:
+    """The strengths of the augmentation that make training images look like the test images."""
+    images = [
+        Images(lambda place, side=side: side.pictures[place], len(side.table))  # type: ignore[misc]
+        for side in (findings.train, findings.test)
+    ]
+    return fit_noise(recipe, images[0], images[1], budget=chosen.fit_budget, seed=chosen.seed)
 
 
 def report(findings: Findings, out: Path) -> None:

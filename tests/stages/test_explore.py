@@ -13,6 +13,9 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from analysis.exploration import outline
+from augmentation.fitting import Fit, Images
+from augmentation.recipe import AugmentParams, Noise, Operations
+from stages import explore
 from stages.explore import main
 from stages.tables import Index
 from tests.small_index import digits, index_of, write_params
@@ -48,8 +51,8 @@ class Page(HTMLParser):
         self.text += data
 
 
-def run(folder: Path, index: Index, explore: str = "{}") -> tuple[Page, dict[str, Any]]:
-    main(index.folder, folder / "data/noise", folder / "page", write_params(folder, explore=explore))
+def run(folder: Path, index: Index, options: str = "{}") -> tuple[Page, dict[str, Any]]:
+    main(index.folder, folder / "data/noise", folder / "page", write_params(folder, explore=options))
     page = Page((folder / "page/index.html").read_text(encoding="utf-8"))
     return page, json.loads((folder / "data/noise/statistics.json").read_text())
 
@@ -115,6 +118,21 @@ def test_sample_bounds_what_is_measured(tmp_path: Path) -> None:
     numbers = [run(tmp_path, index, "{sample: 100, per_class: 1}")[1] for _ in range(2)]
     assert numbers[0]["measured"] == {"train": 100, "test": 100}
     assert numbers[0] == numbers[1]
+
+
+def test_fitted_noise_is_written_and_shown(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    images, labels = digits(40)
+    index = index_of(tmp_path, images[:20], labels[:20], test=images[20:])
+
+    def fit_noise(params: AugmentParams, train: Images, test: Images, **_: Any) -> Fit:
+        assert (train.read(3) == images[3]).all() and (test.read(3) == images[23]).all()
+        return Fit(Operations(noise=Noise(sigma=(7, 9))), 0.987, 0.612, [], 24, images[0])
+
+    monkeypatch.setattr(explore, "fit_noise", fit_noise)
+    page, _ = run(tmp_path, index, "{fit_noise: true}")
+    assert "sigma: [7.0, 9.0]" in (tmp_path / "data/noise/fitted.yaml").read_text()
+    assert (tmp_path / "data/noise/fitted.png").is_file()
+    assert "0.987" in page.text and "0.612" in page.text
 
 
 def harmless(page: Page) -> bool:
