@@ -88,6 +88,25 @@ def input_size(side: float, *, largest: int) -> int:
     return int(np.clip(32 * round(side / 32), 32, largest))
 
 
+def about_duplicates(*, train: int, conflicts: int, across: int) -> list[Suggestion]:
+    """What to do about pairs of equal or nearly equal images: inside train, with two labels, between train and test."""
+    found = []
+    if conflicts:
+        reason = (
+            f"{conflicts:,} pairs of the same picture carry two labels; at least one of each pair is wrong, or both."
+        )
+        found.append(Suggestion("Labels", "look at the pairs with two labels, and patch them", reason))
+    if train:
+        reason = f"{train:,} pairs of training images are the same picture; torn apart, they would flatter every score."
+        found.append(Suggestion("Folds", "nothing: the split keeps duplicates together", reason))
+    if across:
+        reason = (
+            f"{across:,} pairs of a training and a test image show the same picture; memory, not skill, answers them."
+        )
+        found.append(Suggestion("Leak", "training images in the test: read the rules before you use them", reason))
+    return found
+
+
 def about_shift(train: pd.DataFrame, test: pd.DataFrame, found: Adversarial | None) -> list[Suggestion]:
     """What the augmentation has to add, from the statistics of train against test."""
     if found is None:

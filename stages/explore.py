@@ -23,7 +23,7 @@ from analysis.duplicates import all_hashes, find_duplicates
 from analysis.exploration import Findings, Side, describe_duplicates, summary, write_exploration
 from analysis.pictures import Pictures, Thumbnails
 from analysis.statistics import MEASURES, statistics
-from analysis.suggestions import about_classes, about_shift, about_sizes
+from analysis.suggestions import about_classes, about_duplicates, about_shift, about_sizes
 from augmentation.fitting import Fit, Images, fit_noise, write_fit
 from augmentation.recipe import AugmentParams
 from stages.entry import entry
@@ -90,12 +90,17 @@ def explore(data: Index, chosen: ExploreParams) -> Findings:
     )
     adversarial = tell_apart(train.statistics, test.statistics, columns=[*MEASURES, "aspect"], seed=chosen.seed)
     counts = np.bincount(data.train["label"], minlength=len(data.classes.names)).tolist()
+    duplicates = describe_duplicates(found, data.train, data.test)
     suggestions = [
         *about_classes(counts, data.classes.names),
         *about_sizes(train.statistics, test.statistics),
         *about_shift(train.statistics, test.statistics, adversarial),
+        *about_duplicates(
+            train=int((duplicates["where"] == "train").sum()),
+            conflicts=int(duplicates["conflict"].sum()),
+            across=int((duplicates["where"] == "train-test").sum()),
+        ),
     ]
-    duplicates = describe_duplicates(found, data.train, data.test)
     return Findings(data.classes.names, train, test, duplicates, adversarial, suggestions)
 
 

@@ -6,7 +6,7 @@ import pytest
 
 from analysis.adversarial import Adversarial
 from analysis.statistics import MEASURES
-from analysis.suggestions import about_classes, about_shift, about_sizes, input_size
+from analysis.suggestions import about_classes, about_duplicates, about_shift, about_sizes, input_size
 
 
 @pytest.mark.parametrize(
@@ -61,3 +61,9 @@ def test_the_shift_is_translated_into_augmentation() -> None:
 def test_alike_needs_nothing() -> None:
     assert [s.subject for s in about_shift(measures(), measures(), Adversarial(0.51, 0.01, {}))] == ["Validation"]
     assert about_shift(measures(), measures(), None) == []
+
+
+def test_duplicates_say_what_to_do_only_where_there_are_any() -> None:
+    assert about_duplicates(train=0, conflicts=0, across=0) == []
+    said = about_duplicates(train=5, conflicts=2, across=7)
+    assert [(each.subject, each.reason.split()[0]) for each in said] == [("Labels", "2"), ("Folds", "5"), ("Leak", "7")]
