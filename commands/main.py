@@ -24,6 +24,7 @@ VERBS = {
         "summary": "parameters, multiply-adds and memory of a model",
         "lr": "find a learning rate for a model",
         "predict": "classify images with the blended members",
+        "onnx": "a trained member as ONNX, checked against itself",
     },
     "team": {
         "diff": "where CSVs disagree; exit code 1 if they do",

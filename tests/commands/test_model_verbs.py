@@ -1,6 +1,7 @@
 """podium summary, predict and lr on a member that was really trained."""
 
 import json
+from importlib.util import find_spec
 from pathlib import Path
 
 import numpy as np
@@ -8,10 +9,11 @@ import pandas as pd
 import pytest
 from PIL import Image
 
-from commands import lr, predict, summary
+from commands import lr, onnx, predict, summary
+from models.onnx_file import NEEDED
 from stages import train
 from stages.tables import read_index, read_probabilities
-from storage.errors import DataError, IntegrityError, ParamsError
+from storage.errors import DataError, IntegrityError, ParamsError, ResourceError
 from tests.small_index import digits
 from tests.small_training import TEST, N, lay_out
 
@@ -109,3 +111,13 @@ def test_the_rate_finder_proposes_a_rate_and_writes_its_curve(capsys: Capture) -
     assert 0 < len(curve) <= 30
     assert curve["lr"].is_monotonic_increasing
     assert "proposed: lr: " in capsys.readouterr().out
+
+
+def test_onnx_is_offered_or_says_what_to_install(capsys: Capture, monkeypatch: pytest.MonkeyPatch) -> None:
+    if all(find_spec(package) for package in NEEDED):
+        onnx.main("cnn", Path("exported"))
+        assert capsys.readouterr().out.count("differs from torch by at most") == 2
+        assert len(list(Path("exported").glob("cnn-*.onnx"))) == 2
+    monkeypatch.setattr("importlib.util.find_spec", lambda name: None)
+    with pytest.raises(ResourceError, match=r"onnx is not installed\. Install it with: pip install -e '\.\[onnx\]'"):
+        onnx.main("cnn", Path("exported"))
