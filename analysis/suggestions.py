@@ -93,7 +93,7 @@ def about_duplicates(*, train: int, conflicts: int, across: int) -> list[Suggest
     found = []
     if conflicts:
         reason = (
-            f"{conflicts:,} pairs of the same picture carry two labels; at least one of each pair is wrong, or both."
+            f"{conflicts:,} pairs of the same picture carry two labels: at least one of them is wrong."
         )
         found.append(Suggestion("Labels", "look at the pairs with two labels, and patch them", reason))
     if train:
@@ -101,7 +101,7 @@ def about_duplicates(*, train: int, conflicts: int, across: int) -> list[Suggest
         found.append(Suggestion("Folds", "nothing: the split keeps duplicates together", reason))
     if across:
         reason = (
-            f"{across:,} pairs of a training and a test image show the same picture; memory, not skill, answers them."
+            f"{across:,} pairs of a training and a test image are the same picture: memory answers them."
         )
         found.append(Suggestion("Leak", "training images in the test: read the rules before you use them", reason))
     return found
