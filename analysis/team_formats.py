@@ -12,6 +12,7 @@ import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from tokenize import TokenError
 from typing import Any, Literal
 
 import numpy as np
@@ -159,23 +160,25 @@ def read_parquet(path: Path, competition: Competition) -> Raw:
 
     try:
         table = pq.read_table(path)
-    except (pa.ArrowException, OSError) as error:
-        raise DataError(f"{path} is not a readable Parquet file: {error}") from None
-    metadata = {
-        key.decode(): value.decode() for key, value in (table.schema.metadata or {}).items() if key != b"pandas"
-    }
-    if "log_probabilities" in table.column_names and "class_names" in metadata and "image_id" in table.column_names:
-        return our_table(table, metadata, competition)
+        table.validate(full=True)  # texts that are no UTF-8, offsets that lie
+        metadata = {key.decode(): value.decode() for key, value in (table.schema.metadata or {}).items()}
+        ours = {"log_probabilities", "image_id"} <= set(table.column_names) and "class_names" in metadata
+        return our_table(table, metadata, competition) if ours else their_table(table)
+    except (pa.ArrowException, OSError, ValueError, TypeError) as error:
+        raise DataError(f"{path} is not a readable Parquet table of labels or probabilities: {error}") from None
+
+
+def their_table(table: Any) -> Raw:
+    """Ids in the first column, then one column of labels, or one of numbers per class."""
+    import pyarrow as pa
+
     if table.num_columns < 2:
-        raise DataError(f"{path} has {table.num_columns} column; expected ids and a label, or ids and probabilities")
+        raise ValueError(f"it has {table.num_columns} column; expected ids and a label, or ids and probabilities")
     ids = [str(value) for value in table.column(0).to_pylist()]
     columns = table.column_names[1:]
     if len(columns) == 1:
         return Raw(ids, None, None, [str(value) for value in table.column(1).to_pylist()])
-    try:
-        numeric = [table.column(name).cast(pa.float64()).to_numpy() for name in columns]
-    except (pa.ArrowInvalid, pa.ArrowNotImplementedError) as error:
-        raise DataError(f"{path}: a column is not numeric: {error}") from None
+    numeric = [table.column(place).cast(pa.float64()).to_numpy() for place in range(1, table.num_columns)]
     return Raw(ids, columns, np.stack(numeric, axis=1), None)
 
 
@@ -196,7 +199,7 @@ def read_array(path: Path) -> Raw:
     """A .npy of floats or whole numbers, never of objects; its header may not claim more than the file holds."""
     try:
         values = np.array(np.load(path, mmap_mode="r", allow_pickle=False))
-    except (ValueError, OSError, EOFError, OverflowError, SyntaxError) as error:
+    except (ValueError, OSError, EOFError, OverflowError, SyntaxError, TypeError, MemoryError, TokenError) as error:
         reason = "it holds Python objects (a pickle)" if "bject" in str(error) else f"not a readable .npy ({error})"
         raise DataError(f"{path}: refused, {reason}; ask for a float array, CSV or .safetensors") from None
     return from_array(path, values, None)
@@ -229,7 +232,8 @@ def from_array(path: Path, values: Array, columns: list[str] | None) -> Raw:
     if values.dtype.kind not in "fiu":
         raise DataError(f"{path}: an array of {values.dtype}; ask for floats")
     if values.ndim == 2 and values.shape[1] > 1:
-        return Raw(None, columns, values.astype(np.float64), None, (note,))
+        with np.errstate(all="ignore"):  # what is no number is told later, with its row
+            return Raw(None, columns, values.astype(np.float64), None, (note,))
     if values.ndim in (1, 2) and values.dtype.kind in "iu":
         return Raw(None, None, None, [str(value) for value in values.ravel()], (note,))
     raise DataError(f"{path}: an array of shape {values.shape}; expected (rows, classes), or whole numbers as labels")

@@ -314,3 +314,34 @@ def test_the_sidecar_tells_of_taint_and_of_other_bytes(tmp_path: Path) -> None:
     notes = " ".join(read_team_file(path, CONTEST).notes)
     assert "tainted" in notes
     assert "other bytes" in notes
+
+
+def damaged(data: bytes, random: Any) -> bytes:
+    """The bytes of a file with a few of them changed, removed, repeated or cut off."""
+    result = bytearray(data)
+    for _ in range(random.choice([1, 2, 8])):
+        place = random.randrange(len(result) + 1)
+        change = random.randrange(4)
+        if change == 0 and place < len(result):
+            result[place] ^= 1 << random.randrange(8)
+        elif change == 1:
+            del result[place : place + random.randrange(1, 30)]
+        elif change == 2:
+            result[place:place] = bytes(random.choice(b',;"\n\r\t 0.eE-\x00\xff') for _ in range(3))
+        elif random.random() < 0.3:
+            del result[place:]
+    return bytes(result)
+
+
+@settings(max_examples=150, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(case=st.sampled_from(sorted(MENDED)), random=st.randoms())
+def test_a_damaged_file_is_read_or_refused_but_never_breaks(case: str, random: Any, tmp_path: Path) -> None:
+    path = MENDED[case][0](tmp_path)
+    path.write_bytes(damaged(path.read_bytes(), random))
+    try:
+        file = read_team_file(path, CONTEST)
+    except DataError as refusal:
+        assert str(path) in str(refusal)
+    else:
+        assert file.labels.shape == (12 if file.part == "test" else 8,)
+        assert ((file.labels >= 0) & (file.labels < N_CLASSES)).all()
