@@ -92,17 +92,13 @@ def about_duplicates(*, train: int, conflicts: int, across: int) -> list[Suggest
     """What to do about pairs of equal or nearly equal images: inside train, with two labels, between train and test."""
     found = []
     if conflicts:
-        reason = (
-            f"{conflicts:,} pairs of the same picture carry two labels: at least one of them is wrong."
-        )
+        reason = f"{conflicts:,} pairs of the same picture carry two labels: at least one of them is wrong."
         found.append(Suggestion("Labels", "look at the pairs with two labels, and patch them", reason))
     if train:
         reason = f"{train:,} pairs of training images are the same picture; torn apart, they would flatter every score."
         found.append(Suggestion("Folds", "nothing: the split keeps duplicates together", reason))
     if across:
-        reason = (
-            f"{across:,} pairs of a training and a test image are the same picture: memory answers them."
-        )
+        reason = f"{across:,} pairs of a training and a test image are the same picture: memory answers them."
         found.append(Suggestion("Leak", "training images in the test: read the rules before you use them", reason))
     return found
 
