@@ -31,8 +31,9 @@ from storage.errors import DataError
 Pixels = npt.NDArray[np.uint8]
 Floats = npt.NDArray[np.float64]
 Reader = Callable[[int], Pixels]  # the pixels of an image by its position
-ROUND = 3000  # copies
-COMPARED = 1200  # copies, and test images, whose two-sample AUC judges a belief
+ROUND = (400, 3000)  # fewest and most copies of a round
+COMPARED = (200, 1200)  # fewest and most copies, and test images, whose two-sample AUC judges a belief
+LEARNT = 6000  # copies, the latest, that the trees learn from
 EARLY = 3  # rounds that look everywhere
 SETTINGS = 22  # about so many settings are compared as wholes
 WORTH = 0.002  # of AUC, that a knob has to bring
@@ -69,28 +70,34 @@ def fit_noise(params: AugmentParams, train: Images, test: Images, *, budget: int
     random = np.random.default_rng(seed)
     plain = params.model_copy(update={"operations": Operations(), "extra": [], "mixup": Mix(), "cutmix": Mix()})
     copier = Copier(plain)
-    chosen = random.permutation(test.count)[:COMPARED]
-    wanted = feature_table(copier.render(test.read(int(i)), "", 0) for i in chosen)
-    clean = feature_table(copier.render(train.read(i), "", 0) for i in some_sources(train, COMPARED, random))
-    before = two_sample_auc(clean, wanted, seed=seed)
-    search = Search(copier, train, wanted, random, seed)
-    rounds = max(3, (budget - SETTINGS * search.compared) // (search.per_round + search.compared))
+    order = [int(i) for i in random.permutation(test.count)]
+    compared = min(train.count, test.count, max(COMPARED[0], min(COMPARED[1], budget // 50)))
+    wanted = feature_table(copier.render(test.read(i), "", 0) for i in order[:compared])
+    search = Search(copier, train, wanted, random, seed=seed, per_round=max(ROUND[0], min(ROUND[1], budget // 12)))
+    rounds = max(3, (budget - SETTINGS * compared) // (search.per_round + compared))
     for number in range(rounds):
         search.round(number, early=number < EARLY)
         if number == rounds * 2 // 3:
             search.compare()
-    after, best = min(search.tried, key=lambda pair: pair[0])
-    shown = [copier.render(test.read(int(i)), "", 0) for i in chosen[:48]]
-    sheet = side_by_side(shown, list(rendered(best, copier, train, 48, random=random)))
-    return Fit(as_operations(best), before, after, [auc for auc, _ in search.tried], search.copies, sheet)
+    best = min(search.tried, key=lambda pair: pair[0])[1]
+    fresh = order[-max(COMPARED) :]  # mostly images that chose nothing
+    wanted = feature_table(copier.render(test.read(i), "", 0) for i in fresh)
+    clean = feature_table(copier.render(train.read(i), "", 0) for i in some_sources(train, len(fresh), random))
+    copies = list(rendered(best, copier, train, len(fresh), random=random))
+    before, after = (two_sample_auc(table, wanted, seed=seed) for table in (clean, feature_table(copies)))
+    sheet = side_by_side([copier.render(test.read(i), "", 0) for i in fresh[:48]], copies[:48])
+    auc_rounds = [auc for auc, _ in search.tried]
+    return Fit(as_operations(best), before, after, auc_rounds, search.copies + len(copies), sheet)
 
 
 class Search:
     """The belief, what has been tried, and the copies that it took."""
 
-    def __init__(self, copier: Copier, train: Images, wanted: Floats, random: np.random.Generator, seed: int) -> None:
+    def __init__(
+        self, copier: Copier, train: Images, wanted: Floats, random: np.random.Generator, *, seed: int, per_round: int
+    ) -> None:
         self.copier, self.train, self.wanted, self.random, self.seed = copier, train, wanted, random, seed
-        self.per_round, self.compared = ROUND, min(COMPARED, train.count)
+        self.per_round = per_round
         self.knobs, self.readers = first_belief(), Readers(seed)
         self.tried: list[tuple[float, list[Knob]]] = []
         self.copies = 0
@@ -98,7 +105,7 @@ class Search:
     def round(self, number: int, *, early: bool) -> None:
         """Draw copies, read them and the test images with what earlier rounds taught, and move every knob."""
         columns = draw_belief(self.knobs, self.per_round, self.random, explore=True, early=early)
-        sources = some_sources(self.train, self.per_round, self.random)
+        sources = some_sources(self.train, self.per_round, self.random, again=True)
         table = feature_table(render_drawn(self.copier, self.train, sources, columns))
         self.copies += len(table)
         names = list(columns)
@@ -122,7 +129,7 @@ class Search:
     def judge(self, knobs: list[Knob]) -> float:
         """The AUC of a belief; every belief meets the same sources and random numbers."""
         random = np.random.default_rng(self.seed + 1)
-        sample = feature_table(rendered(knobs, self.copier, self.train, self.compared, random=random))
+        sample = feature_table(rendered(knobs, self.copier, self.train, len(self.wanted), random=random))
         self.copies += len(sample)
         return two_sample_auc(sample, self.wanted, seed=self.seed)
 
@@ -162,8 +169,8 @@ class Readers:
         self.centre, self.spread = features.mean(axis=0), features.std(axis=0) + 1e-6
         scaled = (drawn - drawn.mean(axis=0)) / (drawn.std(axis=0) + 1e-9)
         self.trees = ExtraTreesRegressor(100, min_samples_leaf=3, max_features=0.4, random_state=self.seed)
-        self.trees.fit(features[-2 * ROUND :], scaled[-2 * ROUND :])
-        passes = max(8, 120_000 // len(features))
+        self.trees.fit(features[-LEARNT:], scaled[-LEARNT:])
+        passes = max(6, 60_000 // len(features))
         self.network = MLPRegressor(
             hidden_layer_sizes=(192,), alpha=1.0, learning_rate_init=2e-3, batch_size=64,
             max_iter=passes, random_state=self.seed,
@@ -183,9 +190,9 @@ class Readers:
         return read
 
 
-def some_sources(train: Images, count: int, random: np.random.Generator) -> list[int]:
-    """Sources as evenly as possible; never more often than once in a sample that fits."""
-    repeats = -(-count // train.count) if count > train.count and count == ROUND else 1
+def some_sources(train: Images, count: int, random: np.random.Generator, *, again: bool = False) -> list[int]:
+    """At most `count` sources: each once, or as often as it takes; once, as a classifier would know them again."""
+    repeats = -(-count // train.count) if again else 1
     pool = np.concatenate([random.permutation(train.count) for _ in range(repeats)])
     return [int(i) for i in pool[:count]]
 
@@ -212,7 +219,9 @@ def two_sample_auc(first: Floats, second: Floats, *, seed: int = 0) -> float:
 
     features = np.concatenate([first, second])
     side = np.repeat([0, 1], [len(first), len(second)])
-    classifier = HistGradientBoostingClassifier(max_iter=60, max_leaf_nodes=15, random_state=seed)
+    classifier = HistGradientBoostingClassifier(
+        max_iter=60, max_leaf_nodes=8, max_features=0.2, max_bins=64, random_state=seed
+    )
     folds = StratifiedKFold(4, shuffle=True, random_state=seed)
     score = cross_val_predict(classifier, features, side, cv=folds, method="predict_proba")[:, 1]
     return float(roc_auc_score(side, score))

@@ -285,7 +285,7 @@ def trained_f1(images: Array, labels: Array, test: Array, truth: Array, *, seed:
     return float(f1_score(truth, found, average="macro", labels=range(10), zero_division=0))
 
 
-def noise_fit(budget: int) -> dict[str, Any]:
+def noise_fit(budget: int, seeds: int) -> dict[str, Any]:
     """Test noise of known strengths: is it found, and does a model trained on what was found score as well?"""
     train, labels, hidden, truth = digits()
     known = AugmentParams().operations
@@ -297,7 +297,7 @@ def noise_fit(budget: int) -> dict[str, Any]:
     repeated = np.repeat(labels, 10)
     f1 = {
         name: np.mean([
-            trained_f1(noisy(train, chosen, seed=5, copies=10), repeated, test, truth, seed=seed) for seed in range(2)
+            trained_f1(noisy(train, chosen, seed=5, copies=10), repeated, test, truth, seed=seed) for seed in range(seeds)
         ])
         for name, chosen in (("fitted", fit.operations), ("true", known))
     }  # fmt: skip
@@ -355,7 +355,8 @@ def main() -> None:
     """Measure what was asked for."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--only", choices=("speed", "noise_fit", "fidelity"))
-    parser.add_argument("--budget", type=int, default=48_000, help="copies that noise fitting may render")
+    parser.add_argument("--budget", type=int, default=36_000, help="copies that noise fitting may render")
+    parser.add_argument("--seeds", type=int, default=1, help="trainings behind each F1 of noise fitting")
     options = parser.parse_args()
     if options.only in (None, "speed"):
         with tempfile.TemporaryDirectory() as scratch:
@@ -364,7 +365,7 @@ def main() -> None:
                 update(name, result)
                 show(name, result)
     if options.only in (None, "noise_fit"):
-        result = noise_fit(options.budget)
+        result = noise_fit(options.budget, options.seeds)
         update("noise_fit", result)
         show("noise_fit", result)
     if options.only in (None, "fidelity"):
