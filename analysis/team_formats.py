@@ -40,6 +40,13 @@ class TeamOptions(Section):
     )
 
 
+class TeamSettings(Section):
+    """What the section `compare` says of the team; the other keys are about the report."""
+
+    board: dict[str, float] = Field({}, description="scores on the public board: {member, blend or team file: score}")
+    team: dict[str, TeamOptions] = Field({}, description="what a team-mate's file holds: {name: {kind, class_order}}")
+
+
 @dataclass(frozen=True)
 class Competition:
     """What a file has to fit."""

@@ -16,6 +16,7 @@ import typer
 
 from analysis.disagreement import agreement, class_pairs, disputed, vote_counts, without_majority
 from analysis.label_table import LabelTable, read_label_table
+from analysis.team_formats import Competition, TeamOptions, TeamSettings
 from storage.atomic import write_text
 from storage.errors import DataError
 
@@ -29,11 +30,12 @@ def main(
     page: Annotated[Path | None, typer.Option("--html", help="Write a page to this file.")] = None,
     rows: Annotated[int, typer.Option(help="Differing rows to show.", min=0)] = 10,
     index: Annotated[Path, typer.Option(help="Folder of the index, for the names of classes.")] = Path("data/index"),
+    params: Annotated[Path, typer.Option(help="Parameters: compare.team says what files hold.")] = Path("params.yaml"),
 ) -> None:
     """Show where files disagree; exit code 1 if they do."""
     if len(files) < 2:
         raise DataError("podium diff compares two or more files")
-    found = read_label_table(files, competition_at(index))
+    found = read_label_table(files, competition_at(index), team_options(params)[0])
     differing = disputed(found.labels)
     if table:
         write_text(table, as_csv(found, differing))
@@ -44,11 +46,23 @@ def main(
         raise typer.Exit(1)
 
 
-def competition_at(index: Path) -> Any:
+def team_options(params: Path) -> tuple[dict[str, TeamOptions], dict[str, float]]:
+    """What params.yaml says of the team's files, and their board scores; nothing where there is no such file."""
+    if not params.is_file():
+        return {}, {}
+    from stages.params import check, read_params
+
+    read = read_params(params)
+    section = read.values.get("compare") or {}
+    ours = {key: value for key, value in section.items() if key in TeamSettings.model_fields}
+    settings = check(read, ("compare",), ours, TeamSettings)
+    return settings.team, settings.board
+
+
+def competition_at(index: Path) -> Competition | None:
     """The competition of an index, if there is one."""
     if not (index / "classes.json").is_file():
         return None
-    from analysis.team_formats import Competition
     from stages.tables import read_index
 
     data = read_index(index)

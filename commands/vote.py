@@ -13,7 +13,7 @@ from typing import Annotated, Any, Literal
 import numpy as np
 import typer
 
-from commands.diff import competition_at, new_table, printable
+from commands.diff import competition_at, new_table, printable, team_options
 from storage.errors import DataError, ParamsError
 
 Method = Literal["auto", "majority", "weighted", "soft"]
@@ -22,7 +22,9 @@ Method = Literal["auto", "majority", "weighted", "soft"]
 def main(
     files: Annotated[list[Path], typer.Argument(help="Two or more files: CSV, Parquet, .npy or .safetensors.")],
     *,
-    score: Annotated[list[str] | None, typer.Option(help="A file's score on the public board: name=0.93.")] = None,
+    score: Annotated[
+        list[str] | None, typer.Option(help="A file's score on the public board: name=0.93; else compare.board.")
+    ] = None,
     method: Annotated[
         Method,
         typer.Option(
@@ -34,9 +36,9 @@ def main(
     name: Annotated[str, typer.Option(help="Name of the submission.")] = "vote",
     out: Annotated[Path, typer.Option(help="Folder of the submissions.")] = Path("submissions"),
     index: Annotated[Path, typer.Option(help="Folder of the index.")] = Path("data/index"),
-    params: Annotated[Path, typer.Option(help="Parameters, of which the hash goes into the sidecar.")] = Path(
-        "params.yaml"
-    ),
+    params: Annotated[
+        Path, typer.Option(help="Parameters: compare.team and compare.board; their hash goes into the sidecar.")
+    ] = Path("params.yaml"),
     override: Annotated[
         Path | None, typer.Option(help="Hand-made labels from the gallery; marks the result as tainted.")
     ] = None,
@@ -50,10 +52,13 @@ def main(
     competition = competition_at(index)
     if competition is None:
         raise DataError(f"{index} holds no index, so the sample's format is not known. Run: dvc repro prepare")
-    found = read_label_table(files, competition)
+    options, board = team_options(params)
+    found = read_label_table(files, competition, options)
     if list(found.ids) != list(competition.test_ids):
         raise DataError(f"{files[0]}: its ids are not those of the index in {index}. See: podium diff")
     scores = read_scores(score or [], found.names)
+    if scores is None and all(name in board for name in found.names):
+        scores = [board[name] for name in found.names]
     n_classes = len(competition.class_names)
     chosen = method
     if method == "auto":

@@ -23,7 +23,7 @@ from analysis.report_material import Look, Material
 from analysis.sources import Array, Held, Source
 from analysis.team_diagnosis import diagnose
 from analysis.team_files import TeamFile, TeamFolder, read_team
-from analysis.team_formats import Competition, TeamOptions
+from analysis.team_formats import Competition, TeamSettings
 from stages.entry import entry
 from stages.params import run_lists, section
 from stages.tables import (
@@ -40,14 +40,13 @@ from stages.tables import (
 )
 from storage.csvfile import read_csv
 from storage.errors import DataError, IntegrityError
-from storage.section import Section
 from storage.shards import Shards
 
 COPIES = 300  # test-like copies that are looked at
 PERFECT = 0.99995  # an out-of-fold accuracy from which on a team-mate's table was probably trained on its rows
 
 
-class CompareParams(Section):
+class CompareParams(TeamSettings):
     """What the report shows, and what the team's files do not say of themselves."""
 
     thumbnail: int = Field(160, ge=32, le=512, description="longest side of a small picture, in pixels")
@@ -55,8 +54,6 @@ class CompareParams(Section):
     neighbours: int = Field(3, ge=0, le=12, description="nearest training images shown beside a disputed image")
     pictures: int = Field(20_000, ge=1, description="disputed images shown at most, the least certain first")
     suspects: int = Field(500, ge=0, description="suspicious training labels shown at most")
-    board: dict[str, float] = Field({}, description="scores on the public board: {member, blend or team file: score}")
-    team: dict[str, TeamOptions] = Field({}, description="what a team-mate's file holds: {name: {kind, class_order}}")
 
 
 def held_rows(index: Index, members: list[Member]) -> Held:

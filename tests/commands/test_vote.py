@@ -93,3 +93,16 @@ def test_a_dry_run_writes_nothing(files: list[str], capsys: pytest.CaptureFixtur
         run("vote", [*files, "--dry-run", "--name", "dry"])
     assert "weight" in capsys.readouterr().out
     assert not Path("submissions/dry.csv").exists()
+
+
+def test_params_say_what_files_hold_and_what_they_scored(files: list[str], capsys: pytest.CaptureFixture[str]) -> None:
+    shares = pd.DataFrame(np.eye(10)[pd.read_csv(files[0])["target"]] * 90 + 1, columns=[str(i) for i in range(10)])
+    shares.insert(0, "ID", pd.read_csv(files[0])["ID"])
+    shares.to_csv("percent.csv", index=False)
+    params = Path("params.yaml").read_text()
+    said = "compare: {team: {percent: {kind: percent}}, board: {percent: 0.9, lee: 0.7}}"
+    Path("said.yaml").write_text(params.replace("compare: {}", said))
+    _, sidecar = vote("percent.csv", files[2], "--params", "said.yaml")
+    assert sidecar["board"] == {"percent": 0.9, "lee": 0.7}
+    with pytest.raises(DataError, match="kind: percent"):
+        run("vote", ["percent.csv", files[2]])
