@@ -295,12 +295,10 @@ def noise_fit(budget: int, seeds: int) -> dict[str, Any]:
     fit = fit_noise(given, Images(lambda i: train[i], len(train)), Images(lambda i: test[i], len(test)), budget=budget)
     seconds = time.process_time() - started
     repeated = np.repeat(labels, 10)
-    f1 = {
-        name: np.mean([
-            trained_f1(noisy(train, chosen, seed=5, copies=10), repeated, test, truth, seed=seed) for seed in range(seeds)
-        ])
-        for name, chosen in (("fitted", fit.operations), ("true", known))
-    }  # fmt: skip
+    f1 = {}
+    for name, chosen in (("fitted", fit.operations), ("true", known)):
+        copies = noisy(train, chosen, seed=5, copies=10)
+        f1[name] = np.mean([trained_f1(copies, repeated, test, truth, seed=seed) for seed in range(seeds)])
     return {
         "auc_before": round(fit.auc_before, 4),
         "auc_after": round(fit.auc_after, 4),
