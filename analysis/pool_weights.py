@@ -45,12 +45,13 @@ def linear_weights(log_true: Array, *, shrink: float = 0.05, rounds: int = 60) -
     for _ in range(rounds):
         gradient, hessian = total - barrier / weights, np.diag(barrier / weights**2)
         for rows in parts:
-            ratio = share[rows] / (share[rows] @ weights)[:, None]
-            gradient -= ratio.sum(axis=0) / n_rows
+            inverse = 1.0 / (share[rows] @ weights)
+            gradient -= inverse @ share[rows] / n_rows
+            ratio = share[rows] * inverse[:, None]
             hessian += ratio.T @ ratio / n_rows
         step = -np.linalg.solve(hessian, gradient)
         decrement = float(-gradient @ step)
-        if decrement < 1e-12:
+        if decrement < 1e-9:
             break
         shrinking = step < 0
         length = min(1.0, 0.99 * float((-weights[shrinking] / step[shrinking]).min(initial=np.inf)))
