@@ -66,11 +66,14 @@ def read_label_table(
 
 
 def names_of(paths: Sequence[Path]) -> list[str]:
-    """File names without endings; with their folders where two are the same."""
+    """File names without endings, with as many folders as tell them apart."""
+    parts = [(*path.parts[:-1], path.stem) for path in paths]
+    for depth in range(1, max(map(len, parts)) + 1):
+        names = ["/".join(part[-depth:]) for part in parts]
+        if len(set(names)) == len(set(paths)):
+            break
     stems = [path.stem for path in paths]
-    return names_apart(
-        [path.stem if stems.count(path.stem) == 1 else f"{path.parent.name}/{path.stem}" for path in paths]
-    )
+    return names_apart([stem if stems.count(stem) == 1 else name for stem, name in zip(stems, names, strict=True)])
 
 
 def fits(path: Path, competition: Competition) -> bool:

@@ -9,6 +9,7 @@ from pathlib import Path
 import pandas as pd
 import pytest
 
+from analysis.label_table import names_of
 from commands.main import run
 from storage.errors import DataError
 from tests.hostile import HOSTILE
@@ -58,7 +59,7 @@ def test_the_csv_holds_the_differing_rows(files: list[str]) -> None:
     diff(*files, "--csv", "out.csv")
     table = pd.read_csv("out.csv")
     assert table["id"].tolist() == ["7.jpg", "8.jpg"]
-    assert table.loc[0, ["a", "b", "c", "most say", "votes"]].tolist() == [7, 7, 8, 7, 2]
+    assert [table[name][0] for name in ("a", "b", "c", "most say", "votes")] == [7, 7, 8, 7, 2]
 
 
 def test_the_page_opens_and_escapes(files: list[str]) -> None:
@@ -103,3 +104,8 @@ except SystemExit as end:
     environment = {"PYTHONPATH": str(Path(__file__).parents[2])}
     done = subprocess.run([sys.executable, "-c", code], check=False, capture_output=True, text=True, env=environment)
     assert done.returncode == 1, done.stderr
+
+
+def test_files_of_the_same_name_are_told_apart_by_their_folders() -> None:
+    paths = [Path("runs/cnn/0/test.csv"), Path("runs/resnet/0/test.csv"), Path("kim.csv"), Path("kim.csv")]
+    assert names_of(paths) == ["cnn/0/test", "resnet/0/test", "kim", "kim (2)"]
