@@ -31,8 +31,9 @@ def main(
     augmented: Annotated[Path, typer.Option(help="Folder of the augmented copies.")] = Path("data/augmented"),
 ) -> None:
     """Find a learning rate."""
+    from stages.rows import build_material
     from stages.tables import read_folds, read_index
-    from stages.train import build_material, member_params
+    from stages.train import member_params
     from storage.atomic import write_text
 
     chosen = member_params(model, params)

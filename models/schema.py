@@ -101,6 +101,10 @@ class FeedParams(Section):
     rows: Literal["both", "augmented", "clean"] = Field("both", description="copies, clean sources, or both")
     copies: int | None = Field(None, ge=1, description="use only the first so many copies of each source")
     epoch_images: int | None = Field(None, ge=1, description="images an epoch; null: each row once")
+    pseudo_labels: str | None = Field(
+        None, description="folder with <fold>/test.parquet of an earlier member: test images it is sure of train too"
+    )
+    pseudo_threshold: float = Field(0.95, gt=0, le=1, description="how sure: its highest probability, at least")
     online: Literal["none", "copies", "rand_augment", "trivial_augment"] = Field(
         "none", description="augmentation while training, on top of the stored copies; copies: the stage's own recipe"
     )

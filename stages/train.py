@@ -24,9 +24,9 @@ from augmentation.recipe import AugmentParams
 from models.schema import ModelParams, TrainParams, member_values
 from stages.entry import entry
 from stages.params import check, nearest, read_params, section
-from stages.tables import Folds, Index, Probabilities, read_augmented, read_folds, read_index, write_probabilities
-from storage.atomic import sha256, write_json, write_text
-from storage.errors import DataError, ParamsError
+from stages.tables import Folds, Index, Probabilities, read_folds, read_index, write_probabilities
+from storage.atomic import write_json, write_text
+from storage.errors import ParamsError
 
 if TYPE_CHECKING:
     from models.feed import Online
@@ -34,6 +34,7 @@ if TYPE_CHECKING:
     from models.member import Trained
     from models.pictures import Pixels
 
+UNITS = {"s": 1, "m": 60, "h": 3600}
 STATE = Path(".podium")  # checkpoints, decoded images, measured speeds: never an output, safe to delete
 
 
@@ -47,67 +48,6 @@ def member_params(name: str, path: str | Path = "params.yaml") -> ModelParams:
     return check(params, ("models", name), member_values(train, models[name]), ModelParams)
 
 
-def fold_rows(fold: int, *, index: Index, folds: Folds, augmented: pd.DataFrame, params: ModelParams) -> dict[str, Any]:
-    """All pictures of the competition as one table, and which of them train, validate and test on `fold`."""
-    if fold not in folds.numbers:
-        raise ParamsError(f"fold {fold} does not exist; the folds are {folds.numbers}")
-    clean = index.train.assign(store="index", name=index.train["image_id"], encoding="png")
-    test = index.test.assign(store="index", name=index.test["image_id"], encoding="png")
-    copies = augmented.assign(store="augmented", name=augmented["copy_id"])
-    clean = clean.assign(fold=folds.table["fold"].to_numpy(), view="clean", source=clean["image_id"], copy=0)
-    test = test.assign(fold=-2, view="test", source=test["image_id"], copy=0)
-    copies = copies.assign(source=copies["source_id"])
-    table = pd.concat([clean, test, copies], ignore_index=True)
-    table = table.fillna({"partner_label": -1, "weight": 1.0})
-    seen = (table["fold"] != fold) & (table["fold"] >= -1) & (table["view"] != "test")  # -2: left out by the split
-    kinds = {"both": ["clean", "train"], "augmented": ["train"], "clean": ["clean"]}[params.rows]
-    train = seen & table["view"].isin(kinds)
-    if params.copies is not None:
-        train &= (table["view"] != "train") | (table["copy"] < params.copies)
-    valid = (table["fold"] == fold) & table["view"].isin(["clean", "testlike"])
-    if not train.any() or not valid.any():
-        raise DataError(
-            f"fold {fold}: {train.sum()} rows to train on, {valid.sum()} to validate on; rows: {params.rows}"
-        )
-    return {"table": table, "train": train, "valid": valid, "test": table["view"] == "test"}
-
-
-def build_material(
-    fold: int, *, index: Index, folds: Folds, augmented: Path, params: ModelParams
-) -> tuple[Material, pd.DataFrame]:
-    """Everything that models.member needs, and the table of held-out rows."""
-    from models.feed import Rows
-    from models.material import Material
-    from models.pictures import COLUMNS
-    from storage.shards import Shards
-
-    split = fold_rows(fold, index=index, folds=folds, augmented=read_augmented(augmented, index, folds), params=params)
-    table = split["table"]
-
-    def rows(mask: pd.Series) -> Rows:
-        part = table[mask]
-        return Rows(
-            picture=part.index.to_numpy(np.int64),
-            label=part["label"].to_numpy(np.int64),
-            partner_label=part["partner_label"].to_numpy(np.int64),
-            share=part["weight"].to_numpy(np.float32),
-            name=part["name"].to_numpy(object),
-        )
-
-    valid = table[split["valid"]]
-    material = Material(
-        pictures=table[COLUMNS],
-        stores={"index": Shards(index.folder), "augmented": Shards(augmented)},
-        train=rows(split["train"]),
-        valid=rows(split["valid"]),
-        valid_view=valid["view"].to_numpy(object),
-        test=table.index[split["test"]].to_numpy(np.int64),
-        class_names=index.classes.names,
-        identity=f"{index.hash} {folds.hash} {sha256(augmented / 'index.parquet')}",
-    )
-    return material, valid
-
-
 def online_copies(params: ModelParams, material: Material, *, path: Path) -> Online | None:
     """With `online: copies`, a function that gives each clean source a fresh copy by the recipe of `augment`."""
     if params.online != "copies":
@@ -115,7 +55,8 @@ def online_copies(params: ModelParams, material: Material, *, path: Path) -> Onl
     recipe = section("augment", AugmentParams, path=path)
     if recipe.strength == "fitted":
         raise ParamsError(f"{path}: online: copies draws from the recipe as written; set augment.strength to another")
-    clean = (material.pictures["store"] == "index").to_numpy()
+    clean = (material.pictures["store"] == "index").to_numpy(copy=True)
+    clean[material.test] = False  # pseudo-labelled images are noisy already
     names = material.pictures["name"].to_numpy(object)
     thread = threading.local()  # a Copier holds buffers: one per thread
 
@@ -131,6 +72,18 @@ def online_copies(params: ModelParams, material: Material, *, path: Path) -> Onl
     return change
 
 
+def duration(text: str) -> float:
+    """Seconds of `90`, `90s`, `20m` or `9h`."""
+    number, unit = (text[:-1], text[-1]) if text[-1:] in UNITS else (text, "s")
+    try:
+        seconds = float(number) * UNITS[unit]
+    except ValueError:
+        seconds = -1.0
+    if not 0 < seconds < 1e9:
+        raise ParamsError(f"--time-budget {text!r}: expected a time such as 90s, 20m or 9h")
+    return seconds
+
+
 def main(  # noqa: PLR0917 - typer's options
     model: Annotated[str, typer.Argument(help="a name under models in params.yaml")],
     fold: Annotated[int, typer.Argument(help="the fold that is held out")],
@@ -140,15 +93,17 @@ def main(  # noqa: PLR0917 - typer's options
     run: Annotated[Path, typer.Option(help="folder for the weights and metrics")],
     predictions: Annotated[Path, typer.Option(help="folder for the tables of probabilities")],
     params: Annotated[Path, typer.Option(help="parameters")] = Path("params.yaml"),
-    time_budget: Annotated[float | None, typer.Option(help="seconds; ends with valid results before")] = None,
+    time_budget: Annotated[str | None, typer.Option(help="e.g. 90s, 20m, 9h; ends with valid results before")] = None,
 ) -> None:
     """Train one model on one fold."""
     started = time.monotonic()
     chosen = member_params(model, params)
     if time_budget is not None:
-        chosen = chosen.model_copy(update={"time_budget": time_budget})
+        chosen = chosen.model_copy(update={"time_budget": duration(time_budget)})
     the_index = read_index(index)
     the_folds = read_folds(folds, the_index)
+    from stages.rows import build_material
+
     material, valid = build_material(fold, index=the_index, folds=the_folds, augmented=augmented, params=chosen)
     from models.member import train_member
 

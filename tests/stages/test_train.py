@@ -15,16 +15,19 @@ import pytest
 
 from models.schema import ModelParams
 from models.weights import load_member
+from stages.rows import build_material, fold_rows
 from stages.tables import (
     Folds,
     Index,
+    Probabilities,
     read_folds,
     read_index,
     read_member,
     read_probabilities,
+    write_probabilities,
 )
-from stages.train import build_material, fold_rows, main, member_params, online_copies
-from storage.errors import DataError, ParamsError, ResourceError
+from stages.train import duration, main, member_params, online_copies
+from storage.errors import DataError, IntegrityError, ParamsError, ResourceError
 from tests.small_index import digits
 from tests.small_training import PARAMS, TEST, N, lay_out
 
@@ -120,7 +123,7 @@ def test_sigterm_ends_with_143_and_a_budget_later_gives_valid_tables(
     _, said = process.communicate(timeout=60)
     assert process.returncode == 143
     assert "the next run continues there" in said
-    main("long", 0, **options(contest, "long", 0), time_budget=0.001)
+    main("long", 0, **options(contest, "long", 0), time_budget="0.001s")
     index, folds = tables(contest)
     assert len(read_probabilities(contest / "data/predictions/long/0/test.parquet", index, folds)) == TEST
     metrics = json.loads((contest / "data/runs/long/0/metrics.json").read_text())
@@ -146,6 +149,32 @@ def test_fresh_copies_while_training_change_the_clean_sources_alone(
     assert online_copies(params.model_copy(update={"online": "none"}), material, path=contest / "online.yaml") is None
 
 
+def test_pseudo_labels_come_from_the_same_fold_alone(contest: Path, tmp_path: Path) -> None:
+    index, folds = tables(contest)
+    chances = np.full((TEST, 10), 0.01)
+    chances[np.arange(TEST), np.arange(TEST) % 10] = 0.91
+    ids = index.test["image_id"].to_numpy(object)
+    shared = (np.log(chances).astype(np.float32), index.classes.names, index.hash, folds.hash)
+    for folder, fold in ((0, 0), (1, 2)):
+        numbers = np.full(TEST, fold)
+        table = Probabilities(ids, np.full(TEST, "test", object), np.zeros(TEST, np.int64), numbers, *shared)
+        write_probabilities(tmp_path / f"{folder}/test.parquet", table)
+
+    def build(fold: int, threshold: float) -> Any:
+        given = {"pseudo_labels": str(tmp_path), "pseudo_threshold": threshold}
+        params = ModelParams(backbone="simple_cnn", rows="clean", **given)
+        return build_material(fold, index=index, folds=folds, augmented=contest / "data/augmented", params=params)[0]
+
+    sure, unsure = build(0, 0.9), build(0, 0.95)
+    assert (len(sure.train), len(unsure.train)) == (40 + TEST, 40)
+    assert sure.train.picture[40:].tolist() == sure.test.tolist()
+    assert sure.train.label[40:].tolist() == [i % 10 for i in range(TEST)]
+    with pytest.raises(IntegrityError, match=r"was predicted by folds \[2\]; models that saw fold 1 may not"):
+        build(1, 0.9)
+    with pytest.raises(DataError, match=r"2/test\.parquet not found"):
+        build(2, 0.9)
+
+
 @pytest.mark.slow
 def test_two_processes_train_one_network_and_write_it_once(contest: Path) -> None:
     text = PARAMS + "  pair: {backbone: simple_cnn, devices: 2, accelerator: cpu, batch: 8, figures: false}\n"
@@ -159,6 +188,14 @@ def test_two_processes_train_one_network_and_write_it_once(contest: Path) -> Non
     assert done.stderr.count("epoch 2 of 2") == 1
     index, folds = tables(contest)
     assert len(read_probabilities(contest / "data/predictions/pair/0/test.parquet", index, folds)) == TEST
+
+
+@pytest.mark.parametrize(("text", "seconds"), [("90", 90), ("90s", 90), ("1.5m", 90), ("9h", 32400)])
+def test_a_time_budget_reads_as_people_write_it(text: str, seconds: float) -> None:
+    assert duration(text) == seconds
+    for wrong in (f"-{text}", f"{text}x", "", "nan", "s"):
+        with pytest.raises(ParamsError, match="expected a time such as 90s"):
+            duration(wrong)
 
 
 def test_wrong_names_and_folds_are_refused_before_anything_is_read(contest: Path) -> None:
