@@ -80,6 +80,8 @@ def test_one_name_in_every_place(stage: str) -> None:
 
 @pytest.mark.parametrize("stage", STAGES)
 def test_deps_are_exactly_the_imports(stage: str) -> None:
+    deps = definition(stage)["deps"]
+    assert len(deps) == len(set(deps)), f"dvc.yaml, stage {stage}: a dep is listed twice"
     wanted = closure(ROOT / "stages" / f"{stage}.py")
     listed = code_deps(stage)
     relative = sorted(str(path.relative_to(ROOT)) for path in wanted)
