@@ -214,7 +214,7 @@ def played_method(contest: Contest, test: Array, name: str) -> dict[str, float]:
 def contests(*, seed: int, quick: bool) -> Iterator[Contest]:
     """The grid: sizes, numbers of members, regimes and seeds; then the real libraries."""
     sizes = [(500, 9), (500, 20), (1_500, 9), (1_500, 20), (1_500, 45), (5_000, 9), (5_000, 20)]
-    repeats = 1 if quick else 3
+    repeats = 1 if quick else 2
     for repeat in range(repeats):
         for rows, members in sizes:
             for regime in ("similar", "mixed"):
@@ -222,7 +222,7 @@ def contests(*, seed: int, quick: bool) -> Iterator[Contest]:
     if not quick:
         for regime in ("similar", "mixed"):
             yield simulated(regime, rows=50_000, members=20, seed=seed)
-    for repeat in range(2 if quick else 8):
+    for repeat in range(2 if quick else 6):
         yield digits(seed + repeat)
 
 
@@ -265,7 +265,7 @@ def believed(plays: dict[str, list[dict[str, float]]]) -> dict[str, Any]:
     return result
 
 
-def small_contests(*, seed: int, repeats: int = 20) -> Iterator[Contest]:
+def small_contests(*, seed: int, repeats: int = 15) -> Iterator[Contest]:
     """Fresh small contests for `believed`."""
     for repeat in range(repeats):
         for regime in ("similar", "mixed"):
@@ -290,7 +290,7 @@ def run(*, seed: int = 0, quick: bool = False) -> dict[str, Any]:
         seconds = time.perf_counter() - start
         print(line_of(contest, play), f"{seconds:.1f} s", flush=True)
     plays: dict[str, list[dict[str, float]]] = defaultdict(list)
-    for contest in small_contests(seed=seed, repeats=3 if quick else 20):
+    for contest in small_contests(seed=seed, repeats=3 if quick else 15):
         plays[contest.regime].append(played_method(contest, contest.test, "auto"))
     return {**summary(dict(runs)), "believed": believed(dict(plays))}
 
