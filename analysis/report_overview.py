@@ -37,12 +37,19 @@ def overview(material: Material) -> dict[str, Any]:
             ("Agreement", "share of images with the same label", heat_rows(found.agreement, order)),
             ("Cohen's kappa", "agreement beyond chance", heat_rows(found.kappa, order)),
         ],
-        "copies": [[names[i] for i in group] for group in voting.cliques(labels, n_classes).groups],
+        "copies": near_copies(material.sources, n_classes),
         "errors": common_errors(material),
         "changes": changes(material.sources, material.held, n_classes),
         "bounds": bounds(material.sources, found.agreement),
         "view": material.held.title,
     }
+
+
+def near_copies(sources: Sequence[Source], n_classes: int) -> list[list[str]]:
+    """Names of sources that nearly say the same; blends are left out, since they are made of the others."""
+    plain = [source for source in sources if source.kind != "blend"]
+    groups = voting.cliques(labels_of(plain), n_classes).groups if len(plain) > 1 else []
+    return [[plain[i].name for i in group] for group in groups]
 
 
 def pair_lines(labels: Array, names: Sequence[str], n_disputed: int) -> list[dict[str, Any]]:

@@ -12,7 +12,7 @@
   const large = (picture) => picture.replace(/^thumbnails\//, "images/");
   const pixelated = (picture) => picture.startsWith("images/");
   let decisions = recall();
-  let shown = [], drawn = 0, at = -1;
+  let shown = [], drawn = 0, at = -1, wanted = null;
 
   function recall() {
     try { return new Map(JSON.parse(localStorage.getItem(data.key) || "[]")); } catch { return new Map(); }
@@ -69,6 +69,9 @@
     byId("count").textContent = `${shown.length.toLocaleString("en")} of ${data.rows.length.toLocaleString("en")} images`;
     draw();
     keepAddress();
+    const place = wanted ? shown.indexOf(wanted) : -1;
+    wanted = null;
+    if (place >= 0) open(place);
   }
   function keepAddress() {
     const parts = [];
@@ -79,6 +82,7 @@
   function readAddress() {
     for (const part of location.hash.slice(1).split("&")) {
       const [name, value] = part.split("=");
+      if (name === "image" && data.rows[Number(value)]) wanted = data.rows[Number(value)];
       const field = name === "pair" || name === "sort" ? byId(name) : null;
       if (field && [...field.options].some((option) => option.value === value)) field.value = value;
     }
@@ -126,7 +130,7 @@
 
   function open(place) {
     at = place;
-    if (at >= drawn) draw();
+    while (at >= drawn) draw();
     const row = shown[at];
     byId("view-id").textContent = row[ID];
     byId("view-place").textContent = `${(at + 1).toLocaleString("en")} of ${shown.length.toLocaleString("en")} · ${

@@ -186,6 +186,15 @@ def test_pictures_are_there_and_the_close_view_says_what_each_source_says(
     assert page.locator("#view-says").inner_text().count("label only") == 2
 
 
+def test_a_picture_on_the_first_page_leads_to_its_close_view(visit: Visit) -> None:
+    page = visit.open("index")
+    link = page.locator(".strip a").nth(2)
+    image_id = link.get_attribute("title")
+    link.click()
+    assert page.locator("#view").is_visible()
+    assert page.locator("#view-id").inner_text() == image_id
+
+
 def test_a_person_steps_and_decides_by_keyboard_and_downloads_who_decided(visit: Visit, tmp_path: Path) -> None:
     page = visit.open("gallery")
     page.locator(".tile-button").first.focus()
