@@ -1,4 +1,4 @@
-"""The table of all parameters of a member, made from the schema.
+"""The page about members; its table of all parameters is made from the schema.
 
 Run: python -m models.documents   (writes docs/members.md)
 """
@@ -31,10 +31,31 @@ PARTS: list[tuple[str, type[Section]]] = [
     ("Rows and augmentation while training", FeedParams),
     ("Run, checkpoints, prediction", RunParams),
 ]
-START = """# Parameters of a member
+START = """# Members
+
+One member is a backbone, a head, a loss, a feed and a training, run once per fold:
+`python -m stages.train MODEL FOLD ...` (`dvc repro` fills in the paths).
+
+- **What it sees.** Copies and clean sources of the other folds; a mixup copy counts for both its labels. It is judged on
+  the held-out fold, clean and in test-like copies. Weights that predict: the last epoch's, averaged (`keep`, `ema`).
+- **Repeats to the bit.** Everything random is derived from (seed, fold, step): no state to lose. Killed anywhere and
+  started again, it ends with the weights of the uninterrupted run, for the same number of threads.
+- **Checkpoints** lie in `.podium/checkpoints/`, keyed by a hash of parameters, data, code and versions; each carries its
+  sha256, the previous good one is kept, and a second training of the same key is refused. SIGTERM and Ctrl-C write one
+  and end with 143 and 130. Changing a parameter that leaves the weights alone (`tta`, `figures`, `worst`, ...) predicts
+  again without training again.
+- **`podium`**: `summary MODEL` before training, `lr MODEL` for a learning rate, `predict IMAGE...` and `onnx MODEL` after.
+- **Precision.** `auto` times the formats once per network and machine and notes the choice in `.podium/precision.json`
+  and `model.json`. Times vary, so a choice may differ on another day; name one format where runs must repeat exactly.
+- **Devices.** Run on: x86-64 CPU, one process and two (`devices: 2`, gloo). Written against Lightning Fabric and not run
+  here: CUDA, fp16 with loss scaling, MPS, several machines.
+- **What each fold leaves** in `data/runs/MODEL/FOLD/`: `model.safetensors` and `model.json`; `metrics.json`;
+  `curves.csv`, `per_class.csv`, `confusion.csv`, `confused_pairs.csv`, `worst.csv`, and the same as PNG.
+
+## Parameters
 
 The section `train` of `params.yaml` sets any of these for all models; `models.<name>` sets them for one and overrides
-`train`. Only `models.<name>.backbone` is required. This page is made from `models/schema.py`
+`train`. Only `models.<name>.backbone` is required. These tables are made from `models/schema.py`
 (`python -m models.documents`).
 
 | key | default | what it does |
@@ -46,7 +67,7 @@ def page() -> str:
     """The whole page."""
     lines = [START + row("backbone", ModelParams.model_fields["backbone"])]
     for title, part in PARTS:
-        lines.append(f"\n## {title}\n\n| key | default | what it does |\n|---|---|---|\n")
+        lines.append(f"\n### {title}\n\n| key | default | what it does |\n|---|---|---|\n")
         lines += [row(name, field) for name, field in part.model_fields.items()]
     return "".join(lines)
 
