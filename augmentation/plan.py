@@ -18,6 +18,7 @@ from augmentation.drawing import Draws, Floats, uniform
 from augmentation.recipe import AugmentParams
 from storage.errors import ParamsError, problems
 
+MOST_COPIES = 10_000_000  # the plan is held in memory
 Integers = npt.NDArray[np.int64]
 
 
@@ -43,6 +44,8 @@ def plan_copies(params: AugmentParams, train: pd.DataFrame, folds: Integers, cla
     growth[folds < -1] = 0  # left out by the split
     validation = np.where(folds >= 0, params.validation_copies, 0)
     counts = np.stack([growth, validation], axis=1).ravel()  # per source: train, test-like
+    if counts.sum() > MOST_COPIES:
+        raise ParamsError(f"augment asks for {counts.sum():,} copies; at most {MOST_COPIES:,} are possible")
     block = np.repeat(np.arange(len(counts)), counts)
     source, testlike = block // 2, block % 2 == 1
     copy = np.arange(len(block)) - np.repeat(np.cumsum(counts) - counts, counts)

@@ -108,6 +108,12 @@ def test_a_class_that_does_not_exist_is_named():
         plan(LABELS, FOLDS, classes={"horse": {"strength": 2}})
 
 
+def test_a_slip_of_the_keyboard_is_refused_before_memory_is_gone():
+    labels = [0] * 200
+    with pytest.raises(ParamsError, match="20,000,000 copies"):
+        plan(labels, labels, copies=100_000, validation_copies=0)
+
+
 def test_the_order_of_the_index_carries_no_meaning():
     section = AugmentParams.model_validate({"copies": 4, "mixup": {"probability": 0.5}})
     straight = plan_copies(section, table(LABELS), np.array(FOLDS), NAMES).table
