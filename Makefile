@@ -5,7 +5,7 @@ export DVC_SITE_CACHE_DIR := $(CURDIR)/.dvc/tmp/site
 PYTHON ?= python3
 
 .DEFAULT_GOAL := help
-.PHONY: help repro test check browser bench-default bench-intake bench-augment bench-train bench-blend bench-team bench
+.PHONY: help repro test check browser bench-default bench-intake bench-augment bench-train bench-blend bench-team bench-duplicates bench
 
 help:  ## show the targets
 	@sed -n 's/^\([a-z-]*\):.*## /  make \1\t/p' Makefile | expand -t 24
@@ -36,7 +36,9 @@ bench-blend: .venv/ready  ## the blend, against AutoGluon, and on simulated cont
 	@python -m benchmarks.blend
 bench-team: .venv/ready  ## votes and diversity, on simulated teams
 	@python -m benchmarks.team
-bench: bench-default bench-intake bench-augment bench-train bench-blend bench-team  ## all of them
+bench-duplicates: .venv/ready  ## near duplicates: found, invented, and what many images cost
+	@python -m benchmarks.duplicates
+bench: bench-default bench-intake bench-augment bench-train bench-blend bench-team bench-duplicates  ## all of them
 
 .venv/ready: pyproject.toml constraints.txt
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { echo "Python 3.11 or newer is needed: make PYTHON=python3.11 ..."; exit 1; }
