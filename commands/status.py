@@ -58,6 +58,8 @@ def score_lines(scores: dict[str, Any]) -> list[str]:
         gain = 100 * scores["board"]["gain_of_averaging_folds"]
         folds = f"; averaging the folds adds {gain:.1f} points" if gain >= 0.1 else ""
         shown.append(f"  expected board   {board['low']:.4f} to {board['high']:.4f} (95%, private{folds})")
+        ahead = scores["board"]["against_best_member"]["probability"]
+        shown.append(f"                   there the blend beats the best member with probability {ahead:.0%}")
     return shown
 
 
