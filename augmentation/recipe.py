@@ -7,6 +7,11 @@ drawn evenly between [low, high]. Operations follow each other as on the way fro
     operations:
       rotate: {probability: 1.0, degrees: [-40, 40]}
       noise: {probability: 0.8, sigma: [5, 25]}
+
+Offline or online? Making a copy costs several times the decoding of a stored one: JPEG copies on disk pay off after
+three to four passes over them (epochs x models), raw ones after little more than one. So store copies where several
+models train on them; draw them anew (`mode: online`) for a single short training, or where the disk is small. The
+pixels come from the same function either way.
 """
 
 from __future__ import annotations
