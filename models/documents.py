@@ -36,19 +36,21 @@ START = """# Members
 One member is a backbone, a head, a loss, a feed and a training, run once per fold:
 `python -m stages.train MODEL FOLD ...` (`dvc repro` fills in the paths).
 
-- **What it sees.** Copies and clean sources of the other folds; a mixup copy counts for both its labels. It is judged on
-  the held-out fold, clean and in test-like copies. Weights that predict: the last epoch's, averaged (`keep`, `ema`).
-- **Repeats to the bit.** Everything random is derived from (seed, fold, step): no state to lose. Killed anywhere and
-  started again, it ends with the weights of the uninterrupted run, for the same number of threads.
-- **Checkpoints** lie in `.podium/checkpoints/`, keyed by a hash of parameters, data, code and versions; each carries its
-  sha256, the previous good one is kept, and a second training of the same key is refused. SIGTERM and Ctrl-C write one
-  and end with 143 and 130. Changing a parameter that leaves the weights alone (`tta`, `figures`, `worst`, ...) predicts
-  again without training again.
-- **`podium`**: `summary MODEL` before training, `lr MODEL` for a learning rate, `predict IMAGE...` and `onnx MODEL` after.
-- **Precision.** `auto` times the formats once per network and machine and notes the choice in `.podium/precision.json`
-  and `model.json`. Times vary, so a choice may differ on another day; name one format where runs must repeat exactly.
-- **Devices.** Run on: x86-64 CPU, one process and two (`devices: 2`, gloo). Written against Lightning Fabric and not run
-  here: CUDA, fp16 with loss scaling, MPS, several machines.
+- **What it sees.** Copies and clean sources of the other folds; a mixup copy counts for both its labels. It is judged
+  on the held-out fold, clean and in test-like copies. The last epoch's averaged weights predict (`keep`, `ema`).
+- **Repeats to the bit.** Everything random is derived from (seed, fold, step): no state to lose. Killed anywhere
+  and started again, it ends with the weights of the uninterrupted run, for the same number of threads.
+- **Checkpoints** lie in `.podium/checkpoints/`, keyed by a hash of parameters, data, code and versions; each carries
+  its sha256, the previous good one is kept, and a second training of the same key is refused. SIGTERM and Ctrl-C
+  write one and end with 143 and 130. Changing a parameter that leaves the weights alone (`tta`, `figures`,
+  `worst`, ...) predicts again without training again.
+- **`podium`**: `summary MODEL` before training, `lr MODEL` for a learning rate, `predict IMAGE...` and `onnx MODEL`
+  after it.
+- **Precision.** `auto` times the formats once per network and machine and notes the choice in
+  `.podium/precision.json` and `model.json`. Times vary, so the choice may differ on another day; name one format
+  where runs must repeat exactly.
+- **Devices.** Run on: x86-64 CPU, one process and two (`devices: 2`, gloo). Written against Lightning Fabric and not
+  run here: CUDA, fp16 with loss scaling, MPS, several machines.
 - **What each fold leaves** in `data/runs/MODEL/FOLD/`: `model.safetensors` and `model.json`; `metrics.json`;
   `curves.csv`, `per_class.csv`, `confusion.csv`, `confused_pairs.csv`, `worst.csv`, and the same as PNG.
 

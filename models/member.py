@@ -43,6 +43,7 @@ WITHOUT_EFFECT = {  # parameters that leave the trained weights alone
     "predict_batch", "tta", "tta_keep", "figures", "worst", "checkpoint_minutes", "cache_gb", "workers", "time_budget",
 }  # fmt: skip
 Views = dict[str, LogProbabilities]
+AFTERWARDS = {"documents", "files", "onnx_file", "optimism", "rate_finder", "report", "summary", "tta"}  # of our code
 PACKAGES = ("torch", "torchvision", "timm", "lightning", "numpy", "opencv-python-headless")
 
 
@@ -208,7 +209,8 @@ def resolve_precision(params: ModelParams, state_folder: Path, n_classes: int) -
 
 def run_key(params: ModelParams, *, fold: int, number: int, identity: str, precision: str) -> str:
     """A hash of all that determines the weights: parameters, data, code, versions, threads."""
-    code = "".join(path.read_text(encoding="utf-8") for path in sorted(Path(__file__).parent.glob("*.py")))
+    files = sorted(path for path in Path(__file__).parent.glob("*.py") if path.stem not in AFTERWARDS)
+    code = "".join(path.read_text(encoding="utf-8") for path in files)
     weights = sha256(params.pretrained) if Path(params.pretrained).is_file() else ""
     parts = [
         params.model_dump(mode="json", exclude=WITHOUT_EFFECT), weights, fold, number, identity, precision,
