@@ -47,6 +47,7 @@ def main(
 ) -> None:
     """Vote: one submission out of many files."""
     from analysis.label_table import read_label_table
+    from analysis.overrides import apply_overrides
     from analysis.voting import agreement_weights, best_first, cliques, ranking
 
     competition = competition_at(index)
@@ -67,6 +68,8 @@ def main(
     weights = even if chosen == "majority" else agreement_weights(found.labels, n_classes, scores=scores)
     ranked = ranking(found.labels, n_classes)
     order = best_first(scores, len(files)) if scores else [column for column, _ in ranked]
+    if chosen == "soft":
+        weights = with_capped_labels(found, weights)
     voted, shares = cast(found, weights, order, chosen, smooth)
     groups = [[found.names[column] for column in group] for group in cliques(found.labels, n_classes).groups]
     changed = apply_overrides(override, voted, shares, competition) if override else 0
@@ -100,6 +103,13 @@ def read_scores(given: list[str], names: list[str]) -> list[float] | None:
     return [found[name] for name in names]
 
 
+def with_capped_labels(found: Any, weights: np.ndarray[Any, Any]) -> np.ndarray[Any, Any]:
+    """In a mean of probabilities, a file of labels only gets at most an even share: it cannot say how sure it is."""
+    labels_only = np.array([file.probabilities is None for file in found.files])
+    result = np.where(labels_only, np.minimum(weights, 1 / len(weights)), weights)
+    return np.asarray(result / result.sum())
+
+
 def cast(
     found: Any, weights: np.ndarray[Any, Any], order: list[int], method: Method, smooth: float
 ) -> tuple[np.ndarray[Any, Any], np.ndarray[Any, Any]]:
@@ -118,29 +128,6 @@ def cast(
         return np.round(shares, 6).argmax(axis=1), shares
     shares = vote_counts(found.labels, n_classes, weights)
     return weighted_vote(found.labels, weights, n_classes, order=order), shares / shares.sum(axis=1, keepdims=True)
-
-
-def apply_overrides(path: Path, voted: np.ndarray[Any, Any], shares: np.ndarray[Any, Any], competition: Any) -> int:
-    """Put hand-made labels in place of the vote's; returns how many rows changed."""
-    from storage.csvfile import read_csv
-    from storage.errors import problems
-
-    table = read_csv(path, columns=["image_id", "label", "decided_by"])
-    place = {row_id: row for row, row_id in enumerate(competition.test_ids)}
-    label = {value: position for position, value in enumerate(competition.class_values)}
-    rows = list(zip(table.index, table["image_id"], table["label"], strict=True))
-    wrong = [
-        f"line {line}: {row_id!r}, {value!r}"
-        for line, row_id, value in rows
-        if row_id not in place or value not in label
-    ]
-    if wrong:
-        raise DataError(problems(f"{path}: unknown ids or labels", wrong))
-    before = voted.copy()
-    for _, row_id, value in rows:
-        voted[place[row_id]] = label[value]
-        shares[place[row_id]] = np.eye(shares.shape[1])[label[value]]
-    return int((before != voted).sum())
 
 
 def show(
@@ -184,7 +171,8 @@ def show(
     for group in groups:
         console.print(Text(printable(f"near copies, they share one voice: {', '.join(group)}"), style="yellow"))
     for name, file in zip(found.names, found.files, strict=True):
-        for note in file.notes:
+        smooth = ["labels only: smoothed, weight capped"] if method == "soft" and file.probabilities is None else []
+        for note in [*file.notes, *smooth]:
             console.print(Text(printable(f"{name}: {note}"), style="yellow"))
 
 

@@ -107,6 +107,8 @@ def team_sources(
         odd = diagnose(labels, reference, values=index.classes.values, ids=ids)
         shares = None if file.probabilities is None else file.probabilities[order]
         held_labels, held_shares, notes = held_of(team.held.get(file.name), held, index)
+        if shares is not None and file.name not in team.held:
+            notes = (*notes, f"no {file.name}.oof table beside it: not scored")
         name = file.name if file.name not in taken else f"{file.name} (team)"
         board = settings.board.get(file.name)
         every = (*file.notes, *([odd] if odd else []), *notes)

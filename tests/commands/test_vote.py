@@ -55,10 +55,11 @@ def test_scores_and_near_copies_shape_the_weights(files: list[str], capsys: pyte
     assert "ranking only" in capsys.readouterr().out
 
 
-def test_labels_and_probabilities_blend(contest: Contest, files: list[str]) -> None:
+def test_labels_and_probabilities_blend(files: list[str], capsys: pytest.CaptureFixture[str]) -> None:
     tables = [f"data/predictions/{name}/0/test.parquet" for name in ("trees", "logistic")]
     table, sidecar = vote(tables[0], *files[:1], "--method", "soft")
     assert sidecar["method"] == "vote, soft"
+    assert "kim: labels only: smoothed, weight capped" in capsys.readouterr().out
     assert len(table) == 150
     alone, _ = vote(tables[0], tables[0], "--method", "soft")
     pd.testing.assert_frame_equal(alone, vote(tables[0], tables[0])[0])
