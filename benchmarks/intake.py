@@ -36,10 +36,10 @@ from storage.intake import Encoding, encode
 
 OUT = Path(__file__).parent / "results" / "intake.json"
 WORKERS = os.cpu_count() or 1
-CASES: tuple[tuple[str, int, Encoding], ...] = (("photos 443 x 591", 800, "jpeg"), ("digits 28 x 28", 8000, "png"))
+CASES: tuple[tuple[str, int, Encoding], ...] = (("photos 443 x 591", 2500, "jpeg"), ("digits 28 x 28", 20_000, "png"))
 GROWTH = (50_000, 100_000, 200_000)
 TARGET, LIMIT_MB = 2_000_000, 2000
-ROUNDS = 3
+ROUNDS = 2
 
 
 def photos(count: int) -> list[bytes]:

@@ -20,6 +20,7 @@ from typing import Any, Literal, cast
 
 import cv2
 import numpy as np
+import pyarrow as pa
 from PIL import Image, ImageOps, UnidentifiedImageError
 
 from storage.errors import DataError
@@ -161,12 +162,21 @@ def _canonical(image: Image.Image, name: str) -> Intake:
     if orientation in range(2, 9):
         notes.append("turned as EXIF says")
         rgb = _turned(rgb, orientation)
-    pixels: Any = np.asarray(rgb)
+    pixels = _as_array(rgb)
     if min(rgb.size) < SMALLEST_SIDE:
         notes.append(f"under {SMALLEST_SIDE} pixels")
     if (pixels[::16, ::16] == pixels[0, 0]).all() and (pixels == pixels[0, 0]).all():
         notes.append("one colour only")
     return Intake(pixels, format_, tuple(notes))
+
+
+def _as_array(image: Image.Image) -> Any:
+    """The pixels of an RGB image; Pillow keeps four bytes each, which Arrow shows as they are.  # (height, width, 3)"""
+    try:
+        four = pa.array(image).flatten().to_numpy().reshape(image.height, image.width, 4)
+    except (ValueError, TypeError, pa.ArrowException):  # too large for one block of memory, or an older Pillow
+        return np.asarray(image)
+    return cv2.cvtColor(four, cv2.COLOR_RGBA2RGB)
 
 
 def _orientation(image: Image.Image) -> int:
