@@ -308,10 +308,18 @@ def auto_choice(name: str, size: int) -> str:
     return min(seconds, key=lambda key: seconds[key])
 
 
+def read_results() -> dict[str, Any]:
+    """What was measured before, by model."""
+    return dict(json.loads(RESULTS.read_text())["models"]) if RESULTS.is_file() else {}
+
+
 def say(results: dict[str, Any], key: str, entry: dict[str, Any]) -> None:
-    """Join an entry into the results and print it."""
+    """Join an entry into the results, write and print it."""
+    results.update(read_results())
     speeds = {**results.get(key, {}).get("images_per_second", {}), **entry.get("images_per_second", {})}
     results[key] = {**results.get(key, {}), **entry, **({"images_per_second": speeds} if speeds else {})}
+    machine = {"machine": platform.processor() or platform.machine(), "torch": torch.__version__, "threads": 1}
+    write_json(RESULTS, {**machine, "models": dict(sorted(results.items()))})
     shown = {k: round(v, 3) if isinstance(v, float) else v for k, v in entry.items() if k != "images_per_second"}
     print(f"{key:<28}", "  ".join(f"{k} {v}" for k, v in shown.items()), flush=True)
     if "images_per_second" in entry:
@@ -323,12 +331,10 @@ def main() -> None:
     parser.add_argument("--only", choices=["loop", "auto", "peers"])
     only = parser.parse_args().only
     torch.set_num_threads(1)
-    results: dict[str, Any] = json.loads(RESULTS.read_text())["models"] if RESULTS.is_file() else {}
+    results = read_results()
     for name, bench in (("loop", bench_loop), ("auto", bench_auto), ("peers", bench_peers)):
         if only in (None, name):
             bench(results)
-    machine = {"machine": platform.processor() or platform.machine(), "torch": torch.__version__, "threads": 1}
-    write_json(RESULTS, {**machine, "models": results})
 
 
 if __name__ == "__main__":
