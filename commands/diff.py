@@ -17,6 +17,7 @@ import typer
 from analysis.disagreement import agreement, class_pairs, disputed, vote_counts, without_majority
 from analysis.label_table import LabelTable, read_label_table
 from analysis.team_formats import Competition, TeamOptions, TeamSettings
+from analysis.team_matching import printable
 from storage.atomic import write_text
 from storage.errors import DataError
 
@@ -68,11 +69,6 @@ def competition_at(index: Path) -> Competition | None:
     data = read_index(index)
     classes = data.classes
     return Competition(classes.submission.row_ids, data.train["image_id"].tolist(), classes.names, classes.values)
-
-
-def printable(text: str) -> str:
-    """Text that cannot steer a terminal: control characters are written out."""
-    return "".join(letter if letter.isprintable() else repr(letter)[1:-1] for letter in text)
 
 
 def pair_lines(found: LabelTable, differing: np.ndarray[Any, Any]) -> list[tuple[str, str, int, float]]:

@@ -13,7 +13,8 @@ from typing import Annotated, Any, Literal
 import numpy as np
 import typer
 
-from commands.diff import competition_at, new_table, printable, team_options
+from analysis.team_matching import printable
+from commands.diff import competition_at, new_table, team_options
 from storage.errors import DataError, ParamsError
 
 Method = Literal["auto", "majority", "weighted", "soft"]

@@ -24,6 +24,7 @@ from analysis.sources import Array, Held, Source
 from analysis.team_diagnosis import diagnose
 from analysis.team_files import TeamFile, TeamFolder, read_team
 from analysis.team_formats import Competition, TeamSettings
+from analysis.team_matching import printable
 from stages.entry import entry
 from stages.params import run_lists, section
 from stages.tables import (
@@ -204,7 +205,7 @@ def main(
     taken = {source.name for source in sources}
     sources += team_sources(found, sources[-1].labels, held, index=data, settings=settings, taken=taken)
     for message in found.refused.values():
-        print(f"warning: {message}", file=sys.stderr)
+        print(printable(f"warning: {message}"), file=sys.stderr)
     shards = Shards(data.folder)
     judged = data.train[data.train["image_id"].isin(set(members[0].oof.image_id))]  # without those only trained on
     material = Material(
