@@ -31,7 +31,7 @@ def main(
             print(f"{name:<14} {headline(path)}")
         return
     if recipe not in known:
-        raise ParamsError(f"no recipe {recipe!r}{nearest(recipe, known)}. See: podium use")
+        raise ParamsError(f"no recipe {recipe!r}{nearest(recipe, known)} All of them: podium use")
     backup = put(known[recipe].read_bytes(), params, force=force)
     print(f"use: {params} is now the recipe {recipe}: {headline(known[recipe])}")
     if backup:
@@ -46,6 +46,8 @@ def recipes() -> dict[str, Path]:
 
 def headline(path: Path) -> str:
     """The first line of a recipe, which says what it is."""
+    if path.parent.name == "digits":
+        return "The embedded default (10 classes): 5,000 real handwritten digits, the test set under noise."
     return path.read_text(encoding="utf-8").partition("\n")[0].lstrip("# ")
 
 
