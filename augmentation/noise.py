@@ -1,8 +1,8 @@
 """Random bits of a copy's pixels, and noise made of them in whole numbers.
 
 Gaussian noise is the sum of two fresh random bytes, each sent through a table of 256 quantiles of the normal
-distribution of sigma / sqrt(2): between sigma 5 and 32 the total-variation distance to the rounded normal is below
-0.003. Up to sigma 30 it stays in bytes; beyond, in 16 bits.
+distribution of sigma / sqrt(2): between sigma 3 and 32 the total-variation distance to the rounded normal is at most
+0.004. Up to sigma 30 it stays in bytes; beyond, in 16 bits.
 """
 
 from __future__ import annotations

@@ -43,13 +43,13 @@ def test_noise_is_rounded_not_cut_toward_zero():  # cutting makes zero twice as 
     assert (noise > 0).mean() == pytest.approx((noise < 0).mean(), rel=0.02)
 
 
-@pytest.mark.parametrize("sigma", [5, 12, 25, 32])
+@pytest.mark.parametrize("sigma", [3, 5, 12, 25, 32])
 def test_total_variation_distance_to_the_rounded_normal(sigma):
     table = normal_table(sigma)
     levels = np.arange(2 * table.min(), 2 * table.max() + 1)
     shares = np.histogram((table[:, None] + table).ravel(), np.append(levels, levels[-1] + 1) - 0.5)[0] / 65536
     normal = norm.cdf((levels + 0.5) / sigma) - norm.cdf((levels - 0.5) / sigma)
-    assert np.abs(shares - normal).sum() / 2 < 0.02
+    assert np.abs(shares - normal).sum() / 2 < 0.0045
 
 
 def test_thousand_fields_are_thousand_different_ones():  # a pool of pre-made noise would repeat
