@@ -140,7 +140,8 @@ def group(module: nn.Module) -> list[list[str]]:
         matcher = cast(Any, module).group_matcher(coarse=True)
         grouped = group_with_matcher(module.named_parameters(), matcher)
         return [list(grouped[key]) for key in sorted(grouped)]
-    root = "blocks." if isinstance(module, SimpleCNN) else ""
+    only = {name.split(".")[0] for name, _ in module.named_parameters()}
+    root = f"{only.pop()}." if len(only) == 1 else ""  # simple_cnn's blocks, squeezenet's features
     blocks: dict[str, list[str]] = {}
     for name, _ in module.named_parameters():
         blocks.setdefault(name.removeprefix(root).split(".")[0], []).append(name)

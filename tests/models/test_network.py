@@ -77,6 +77,7 @@ def test_blocks_thaw_from_the_head_down() -> None:
     network, _ = build_network(ModelParams(backbone="simple_cnn", freeze=2), 4)
     trains = [all(network.get_parameter(name).requires_grad for name in block) for block in network.blocks]
     assert trains == [False, False, True, True]
+    assert len(build_backbone("squeezenet1_1", InputParams(size=32)).blocks) == 9
     freeze(network, 0)
     assert count(network) == count(network, trainable=True)
 
