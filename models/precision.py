@@ -18,7 +18,7 @@ from torch import nn
 
 from storage.atomic import write_json
 
-ROUNDS = 3  # turns in which each format is timed, after a first short one
+ROUNDS = 5  # turns in which each format is timed, after a first short one
 TURN, STEP = 0.4, 0.6  # seconds: of a turn, about; of a step, at most
 HOPELESS = 1.3  # so many times slower than the best: no more turns
 
