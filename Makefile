@@ -35,7 +35,7 @@ bench-train: .venv/ready  ## the training loop, against the pure step, timm and 
 bench-blend: .venv/ready  ## the blend, against AutoGluon, and on simulated contests
 	@python -m benchmarks.blend
 bench-team: .venv/ready  ## votes and diversity, on simulated teams
-	@python -m benchmarks.team
+	@python -m benchmarks.team && python -m benchmarks.gallery
 bench-duplicates: .venv/ready  ## near duplicates: found, invented, and what many images cost
 	@python -m benchmarks.duplicates
 bench: bench-default bench-intake bench-augment bench-train bench-blend bench-team bench-duplicates  ## all of them

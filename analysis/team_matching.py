@@ -24,11 +24,6 @@ def plain(text: str) -> str:
     return unicodedata.normalize("NFC", text).strip()
 
 
-def printable(text: str) -> str:
-    """Text that cannot steer a terminal: control characters but line breaks are written out."""
-    return "".join(letter if letter.isprintable() or letter == "\n" else repr(letter)[1:-1] for letter in text)
-
-
 def without_folder(text: str) -> str:
     """The part after the last slash of either kind."""
     return re.split(r"[/\\]", plain(text))[-1]

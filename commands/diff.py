@@ -17,9 +17,8 @@ import typer
 from analysis.disagreement import agreement, class_pairs, disputed, vote_counts, without_majority
 from analysis.label_table import LabelTable, read_label_table
 from analysis.team_formats import Competition, TeamOptions, TeamSettings
-from analysis.team_matching import printable
 from storage.atomic import write_text
-from storage.errors import DataError
+from storage.errors import DataError, printable
 
 FORMULA = ("=", "+", "-", "@", "\t", "\r")
 

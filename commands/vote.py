@@ -13,9 +13,8 @@ from typing import Annotated, Any, Literal
 import numpy as np
 import typer
 
-from analysis.team_matching import printable
 from commands.diff import competition_at, new_table, team_options
-from storage.errors import DataError, ParamsError
+from storage.errors import DataError, ParamsError, printable
 
 Method = Literal["auto", "majority", "weighted", "soft"]
 

@@ -24,7 +24,6 @@ from analysis.sources import Array, Held, Source
 from analysis.team_diagnosis import diagnose
 from analysis.team_files import TeamFile, TeamFolder, read_team
 from analysis.team_formats import Competition, TeamSettings
-from analysis.team_matching import printable
 from stages.entry import entry
 from stages.params import run_lists, section
 from stages.tables import (
@@ -40,7 +39,7 @@ from stages.tables import (
     read_probabilities,
 )
 from storage.csvfile import read_csv
-from storage.errors import DataError, IntegrityError
+from storage.errors import DataError, IntegrityError, printable
 from storage.shards import Shards
 
 COPIES = 300  # test-like copies that are looked at

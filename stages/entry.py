@@ -11,7 +11,7 @@ from typing import Any
 
 import typer
 
-from storage.errors import PodiumError
+from storage.errors import PodiumError, printable
 
 QUIET = {
     "NO_ALBUMENTATIONS_UPDATE": "1",
@@ -39,7 +39,7 @@ def guard(run: Callable[[], Any]) -> None:
     except PodiumError as error:
         if os.environ.get("PODIUM_DEBUG"):
             raise
-        print(f"podium: {error}", file=sys.stderr)
+        print(f"podium: {printable(str(error))}", file=sys.stderr)
         sys.exit(error.exit_code)
     except KeyboardInterrupt:
         print("podium: interrupted; the next run continues", file=sys.stderr)

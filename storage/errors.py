@@ -54,3 +54,8 @@ def problems(title: str, items: Sequence[str], *, limit: int = 10) -> str:
 def missing_extra(package: str, extra: str) -> ResourceError:
     """The refusal for an optional package that is not installed."""
     return ResourceError(f"{package} is not installed. Install it with: pip install -e '.[{extra}]'")
+
+
+def printable(text: str) -> str:
+    """Text that cannot steer a terminal: control characters but line breaks are written out."""
+    return "".join(letter if letter.isprintable() or letter == "\n" else repr(letter)[1:-1] for letter in text)

@@ -66,3 +66,9 @@ def test_fetch_then_score_round_trip(tmp_path: Path, monkeypatch: pytest.MonkeyP
     assert sample.startswith("ID,target\n")
     result = podium("score", "data/raw/digits/sample_submission.csv", "--json", cwd=tmp_path)
     assert '"private"' in result.stdout
+
+
+def test_a_message_cannot_steer_the_terminal(tmp_path: Path) -> None:
+    result = podium("score", "\x1b[2Jevil.csv", cwd=tmp_path)
+    assert "\x1b" not in result.stderr
+    assert "evil.csv" in result.stderr
