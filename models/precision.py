@@ -19,7 +19,7 @@ from torch import nn
 from storage.atomic import write_json
 
 ROUNDS = 5  # turns in which each format is timed, after a first short one
-TURN, STEP = 0.4, 0.6  # seconds: of a turn, about; of a step, at most
+TURN, STEP = 0.4, 0.8  # seconds: of a turn, about; of a step, at most
 HOPELESS = 1.3  # so many times slower than the best: no more turns
 
 
@@ -88,7 +88,7 @@ def measure(
     """
     network = build().to(device).train()
     names = names or candidates(network)
-    batch = min(batch, affordable(network, size=size, device=device))
+    batch = affordable(network, batch, size=size, device=device)
     images = torch.randn(batch, 3, size, size, device=device)
     best = dict.fromkeys(names, float("inf"))
     for turn in range(ROUNDS + 1):
@@ -105,11 +105,16 @@ def measure(
     return best
 
 
-def affordable(network: nn.Module, *, size: int, device: str) -> int:
-    """How many images make a step of at most STEP seconds, from a step of two images."""
-    images = torch.randn(2, 3, size, size, device=device)
-    timed(network, images, "fp32", device=device, steps=1)
-    return max(2, int(2 * STEP / timed(network, images, "fp32", device=device, steps=1)))
+def affordable(network: nn.Module, batch: int, *, size: int, device: str) -> int:
+    """The batch, or the largest of 2, 4, 8, ... whose step lasts at most STEP seconds: small ones mislead."""
+    count = min(2, batch)
+    timed(network, torch.randn(count, 3, size, size, device=device), "fp32", device=device, steps=1)
+    while count < batch:
+        images = torch.randn(count, 3, size, size, device=device)
+        if 2 * timed(network, images, "fp32", device=device, steps=1) > STEP:
+            break
+        count = min(2 * count, batch)
+    return count
 
 
 def timed(network: nn.Module, images: torch.Tensor, name: str, *, device: str, steps: int) -> float:
