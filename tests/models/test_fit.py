@@ -130,11 +130,12 @@ def test_killed_anywhere_and_continued_it_is_the_uninterrupted_run_to_the_bit(
 
 
 def test_interrupted_from_the_keyboard_it_keeps_what_it_has(tmp_path: Path) -> None:
+    before = signal.getsignal(signal.SIGINT)
     with pytest.raises(SystemExit) as stop:
         run(tmp_path, pictures=kill_after(6, signal.SIGINT))
     assert stop.value.code == 130
     assert Checkpoints(tmp_path).load()["progress"]["step"] > 0
-    assert signal.getsignal(signal.SIGINT) is signal.default_int_handler
+    assert signal.getsignal(signal.SIGINT) is before
 
 
 def test_the_last_good_checkpoint_is_used_when_the_newest_is_damaged(
