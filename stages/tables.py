@@ -35,7 +35,7 @@ INDEX = pa.schema(
         ("group", pa.string()),  # "" where there is none
         ("width", pa.int64()),
         ("height", pa.int64()),
-        ("sha256", pa.string()),  # of the canonical pixels
+        ("sha256", pa.string()),  # of the canonical encoded image
         ("perceptual_hash", pa.string()),
     ]
 )
