@@ -20,8 +20,9 @@ check: .venv/ready  ## lint and type-check
 	@ruff check . && ruff format --check . && mypy
 
 browser:  # the report is tested in Debian's chromium: installed where that is allowed, else the tests say what was not run
-	@command -v chromium google-chrome chrome >/dev/null || { [ "$$(id -u)" = 0 ] && command -v apt-get >/dev/null && \
-	  { apt-get update -qq; apt-get install -y -qq --no-install-recommends chromium; } >/dev/null 2>&1; } || \
+	@command -v chromium || command -v chromium-browser || command -v google-chrome || \
+	  { [ "$$(id -u)" = 0 ] && command -v apt-get && echo "installing chromium to test the pages with" && \
+	    apt-get update -qq && apt-get install -y -qq --no-install-recommends chromium >/dev/null 2>&1; } || \
 	  echo "no chromium here: the tests of the pages in a browser are skipped"
 
 bench-default: .venv/ready  ## the figures of the default run
@@ -38,7 +39,7 @@ bench-team: .venv/ready  ## votes and diversity, on simulated teams
 	@python -m benchmarks.team && python -m benchmarks.gallery
 bench-duplicates: .venv/ready  ## near duplicates: found, invented, and what many images cost
 	@python -m benchmarks.duplicates
-bench: bench-default bench-intake bench-augment bench-train bench-blend bench-team bench-duplicates  ## all of them
+bench: bench-default bench-intake bench-duplicates bench-augment bench-train bench-blend bench-team  ## all of them
 
 .venv/ready: pyproject.toml constraints.txt
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { echo "Python 3.11 or newer is needed: make PYTHON=python3.11 ..."; exit 1; }
