@@ -20,8 +20,8 @@ check: .venv/ready  ## lint and type-check
 	@ruff check . && ruff format --check . && mypy
 
 browser:  # the report is tested in Debian's chromium: installed where that is allowed, else the tests say what was not run
-	@command -v chromium || command -v chromium-browser || command -v google-chrome || \
-	  { [ "$$(id -u)" = 0 ] && command -v apt-get && echo "installing chromium to test the pages with" && \
+	@{ command -v chromium || command -v chromium-browser || command -v google-chrome; } >/dev/null || \
+	  { [ "$$(id -u)" = 0 ] && command -v apt-get >/dev/null && echo "installing chromium to test the pages with" && \
 	    apt-get update -qq && apt-get install -y -qq --no-install-recommends chromium >/dev/null 2>&1; } || \
 	  echo "no chromium here: the tests of the pages in a browser are skipped"
 
