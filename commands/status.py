@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -24,6 +25,8 @@ def main(
     console = Console(highlight=False)
     for line in lines(metrics, submissions, report, params):
         console.print(line, soft_wrap=True)
+    if not os.environ.get("VIRTUAL_ENV"):
+        console.print("[dim]dvc and podium are at hand after: source .venv/bin/activate[/]\n")
 
 
 def lines(metrics: Path, submissions: Path, report: Path, params: Path) -> list[str]:
