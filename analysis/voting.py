@@ -18,6 +18,7 @@ from analysis.disagreement import agreement, vote_counts
 
 Array = np.ndarray[Any, np.dtype[Any]]
 RIDGE = 0.2  # measured by benchmarks/team.py: as good as 0.1 on average, and better in the worst team
+EVEN = 2.5  # without near copies, weights whose largest is at most so many times the smallest are one vote each
 LARGEST = 0.998  # of the sum of the other weights: no file outweighs all others together
 NEAR_COPY = 0.35  # of the usual rate of differing: two files that differ less are near copies
 TIE = 1e-9
@@ -60,7 +61,8 @@ def agreement_weights(
 
     Least squares of the unknown truth on the files' one-hot labels: their products with each other are the agreement,
     with the truth the accuracy. Near copies share one weight. Negative weights are set to 0, no file may outweigh all
-    others together, the sum is 1. Without scores only cliques are told apart: each has the weight of one file.
+    others together, nearly even weights are even, the sum is 1. Without scores only cliques are told apart: each has
+    the weight of one file.
     """
     n_files = labels.shape[1]
     if scores is None:
@@ -70,7 +72,10 @@ def agreement_weights(
         return capped(weights)
     found = agreement(labels, n_classes).agreement
     solved = np.linalg.solve(found + ridge * np.eye(n_files), np.asarray(scores, dtype=np.float64))
-    return capped(np.maximum(solved, 0))
+    weights = np.maximum(solved, 0)
+    if weights.max() <= EVEN * weights.min() and not cliques(labels, n_classes).groups:
+        return np.full(n_files, 1 / n_files)  # such differences are noise of the board, and a majority is safe
+    return capped(weights)
 
 
 def capped(weights: Array) -> Array:
