@@ -5,7 +5,7 @@ export DVC_SITE_CACHE_DIR := $(CURDIR)/.dvc/tmp/site
 PYTHON ?= python3
 
 .DEFAULT_GOAL := help
-.PHONY: help repro test check browser bench-default bench-intake bench-augment bench-train bench-blend bench-team bench-duplicates bench
+.PHONY: help repro test test-recipes check browser bench-default bench-intake bench-augment bench-train bench-blend bench-team bench-duplicates bench
 
 help:  ## show the targets
 	@sed -n 's/^\([a-z-]*\):.*## /  make \1\t/p' Makefile | expand -t 24
@@ -15,6 +15,9 @@ repro: .venv/ready  ## run the whole pipeline, then say what came out
 
 test: .venv/ready check browser  ## lint, type-check and test everything
 	@OMP_NUM_THREADS=1 python -m pytest -n 2 --dist loadfile
+
+test-recipes: .venv/ready  ## every recipe, reduced, through dvc repro: some minutes
+	@OMP_NUM_THREADS=1 python -m pytest -n 2 -m slow tests/test_recipes_run.py
 
 check: .venv/ready  ## lint and type-check
 	@ruff check . && ruff format --check . && mypy
