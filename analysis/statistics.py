@@ -15,6 +15,8 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
+from analysis.pictures import fit
+
 Pixels = NDArray[np.uint8]
 OVERVIEW, MIDDLE = 256, 512  # pixels
 
@@ -41,7 +43,7 @@ _IMMERKAER = np.array([[1, -2, 1], [-2, 4, -2], [1, -2, 1]], np.float32)
 def measure(pixels: Pixels) -> dict[str, float]:
     """The MEASURES of one RGB picture (height, width, 3)."""
     middle = _grey(np.ascontiguousarray(_middle(pixels)))
-    pixels = _shrunk(pixels)
+    pixels = fit(pixels, OVERVIEW)
     grey = _grey(pixels)
     mean, deviation = cv2.meanStdDev(pixels)
     grey_mean, grey_deviation = cv2.meanStdDev(grey)
@@ -115,16 +117,6 @@ def statistics(image_ids: Iterable[str], pictures: Iterable[Pixels]) -> pd.DataF
 
 def _grey(pixels: Pixels) -> Pixels:
     return cast(Pixels, cv2.cvtColor(pixels, cv2.COLOR_RGB2GRAY))
-
-
-def _shrunk(pixels: Pixels) -> Pixels:
-    """At most OVERVIEW pixels on the longer side."""
-    height, width = pixels.shape[:2]
-    scale = OVERVIEW / max(height, width)
-    if scale >= 1:
-        return pixels
-    shape = (max(1, round(width * scale)), max(1, round(height * scale)))
-    return cast(Pixels, cv2.resize(pixels, shape, interpolation=cv2.INTER_AREA))
 
 
 def _middle(pixels: Pixels) -> Pixels:

@@ -12,7 +12,6 @@ from __future__ import annotations
 import fcntl
 import os
 import shutil
-import tempfile
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -34,7 +33,7 @@ from augmentation.writing import ShardTask, copy_sizes, cut_shards, mean_bytes, 
 from stages.entry import entry
 from stages.params import section
 from stages.tables import Folds, Index, content_hash, read_folds, read_index, write_augmented
-from storage.atomic import TEMPORARY, building, sync_folder
+from storage.atomic import TEMPORARY, building, replace_folder
 from storage.errors import ResourceError
 
 WORK = Path(".podium/augment")
@@ -157,14 +156,7 @@ def publish(folder: Path, out: Path) -> None:
             shutil.copytree(folder, whole, dirs_exist_ok=True)
         shutil.rmtree(folder)
         return
-    if out.exists():
-        old = Path(tempfile.mkdtemp(dir=out.parent, prefix=f"{TEMPORARY}{out.name}-"))
-        os.replace(out, old / "replaced")
-        os.replace(folder, out)
-        shutil.rmtree(old)
-    else:
-        os.replace(folder, out)
-    sync_folder(out.parent)
+    replace_folder(folder, out)
 
 
 if __name__ == "__main__":

@@ -46,17 +46,22 @@ def building(folder: str | Path) -> Iterator[Path]:
     try:
         yield temporary
         temporary.chmod(0o755)
-        if folder.exists():
-            old = Path(tempfile.mkdtemp(dir=folder.parent, prefix=f"{TEMPORARY}{folder.name}-old-"))
-            os.replace(folder, old / "replaced")
-            os.replace(temporary, folder)
-            shutil.rmtree(old)
-        else:
-            os.replace(temporary, folder)
-        sync_folder(folder.parent)
+        replace_folder(temporary, folder)
     except BaseException:
         shutil.rmtree(temporary, ignore_errors=True)
         raise
+
+
+def replace_folder(finished: Path, folder: Path) -> None:
+    """Rename `finished`, on the same disk, to `folder`; what was there before is put aside, then deleted."""
+    if folder.exists():
+        old = Path(tempfile.mkdtemp(dir=folder.parent, prefix=f"{TEMPORARY}{folder.name}-old-"))
+        os.replace(folder, old / "replaced")
+        os.replace(finished, folder)
+        shutil.rmtree(old)
+    else:
+        os.replace(finished, folder)
+    sync_folder(folder.parent)
 
 
 def sync_folder(folder: str | Path) -> None:
