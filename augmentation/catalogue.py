@@ -9,7 +9,6 @@ generator, because a seed given to a Compose restarts every transform at the sam
 
 from __future__ import annotations
 
-import difflib
 import os
 import random
 import warnings
@@ -21,6 +20,7 @@ import numpy.typing as npt
 
 from augmentation.recipe import Extra
 from storage.errors import ParamsError, problems
+from storage.names import nearest
 
 Pixels = npt.NDArray[np.uint8]
 
@@ -60,8 +60,8 @@ def build(extra: Extra) -> Transform:
 
     kind = getattr(albumentations, extra.name, None)
     if not (isinstance(kind, type) and issubclass(kind, albumentations.BasicTransform)):
-        close = difflib.get_close_matches(extra.name, names(), n=1, cutoff=0.5)
-        raise ParamsError(f"no transform of albumentations {albumentations.__version__}{hint(close)}")
+        told = nearest(extra.name, names())
+        raise ParamsError(f"no transform of albumentations {albumentations.__version__}{told}")
     if wrong := [name for name in ("p", "strict") if name in extra.arguments]:
         raise ParamsError(f"{wrong[0]} is not an argument here; give probability beside the name")
     try:
@@ -82,11 +82,6 @@ def names() -> list[str]:
 
     kinds = {name: getattr(albumentations, name) for name in dir(albumentations)}
     return [n for n, k in kinds.items() if isinstance(k, type) and issubclass(k, albumentations.BasicTransform)]
-
-
-def hint(close: list[str]) -> str:
-    """The nearest name, if any."""
-    return f"; did you mean {close[0]}?" if close else ""
 
 
 def first_sentence(error: Exception) -> str:

@@ -23,7 +23,8 @@ import yaml
 
 from commands.score import read_answers, read_rows, score
 from stages.params import run_lists
-from stages.tables import read_folds, read_index, read_member
+from stages.probabilities import read_member
+from stages.tables import read_folds, read_index
 from storage.atomic import write_json, write_text
 
 ROOT = Path(__file__).parents[1]

@@ -32,7 +32,8 @@ def main(
     from analysis.judge import Entry, Hearing, Judge
     from stages.blend import BlendParams, library_of, options, plan
     from stages.params import run_lists, section
-    from stages.tables import read_folds, read_index, read_member
+    from stages.probabilities import read_member
+    from stages.tables import read_folds, read_index
     from storage.atomic import write_text
 
     pairs = [text.partition("=") for text in against]

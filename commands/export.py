@@ -183,7 +183,8 @@ def test_predictions(data: Index, places: Places, source: str) -> tuple[Any, Any
     import numpy as np
 
     from analysis.team_files import read_team_file
-    from stages.tables import canonical_order, read_folds, read_member, read_probabilities
+    from stages.probabilities import canonical_order, read_member, read_probabilities
+    from stages.tables import read_folds
 
     path = Path(source)
     if path.suffix and path.is_file():
@@ -204,7 +205,8 @@ def held_out(data: Index, places: Places, source: str) -> tuple[Any, Any, Any]:
     """Rows of the training table, labels and out-of-fold probabilities (n, n_classes) of the clean held-out images."""
     import numpy as np
 
-    from stages.tables import read_folds, read_member, read_probabilities
+    from stages.probabilities import read_member, read_probabilities
+    from stages.tables import read_folds
 
     cut = read_folds(places.folds, data)
     if source == "blend":

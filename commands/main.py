@@ -11,7 +11,7 @@ import sys
 import typer
 
 from stages.entry import guard, quiet
-from stages.params import nearest
+from storage.names import nearest
 
 VERBS = {
     "start": {

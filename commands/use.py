@@ -11,9 +11,9 @@ from typing import Annotated
 
 import typer
 
-from stages.params import nearest
 from storage.atomic import write_bytes
 from storage.errors import ParamsError
+from storage.names import nearest
 
 RECIPES = Path(__file__).parents[1] / "recipes"
 

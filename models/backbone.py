@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import difflib
 import re
 from dataclasses import dataclass
 from typing import Any, cast
@@ -14,6 +13,7 @@ from models.preprocessing import Preprocessing
 from models.schema import InputParams
 from models.simple_cnn import SimpleCNN
 from storage.errors import ParamsError
+from storage.names import near
 
 IMAGENET_MEAN, IMAGENET_STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
 TORCHVISION = re.compile(r"(shufflenet_v2_x(0_5|1_0|1_5|2_0)|squeezenet1_[01])")
@@ -48,7 +48,7 @@ def origin(name: str) -> str:
 
     if timm.is_model(name):
         return "timm"
-    close = difflib.get_close_matches(name, names(), n=3, cutoff=0.4)
+    close = near(name, names(), count=3, likeness=0.4)
     hint = f"; did you mean {' or '.join(close)}?" if close else ""
     raise ParamsError(f"backbone {name!r} is not known{hint} All names: podium summary --list {name[:4]}")
 

@@ -21,21 +21,24 @@ from analysis.ensemble import Library, Options, Route
 from analysis.judge import Plan
 from analysis.scoreboard import Result, blend_and_score
 from stages.entry import entry
-from stages.params import nearest, run_lists, section
-from stages.tables import (
-    Folds,
-    Index,
+from stages.params import run_lists, section
+from stages.probabilities import (
     Member,
     Probabilities,
     canonical_order,
-    read_folds,
-    read_index,
     read_member,
     read_probabilities,
     write_probabilities,
 )
+from stages.tables import (
+    Folds,
+    Index,
+    read_folds,
+    read_index,
+)
 from storage.atomic import replacing, write_json, write_text
 from storage.errors import IntegrityError, ParamsError
+from storage.names import nearest
 from storage.section import Section
 
 Method = Literal[

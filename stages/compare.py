@@ -26,17 +26,19 @@ from analysis.team_files import TeamFile, TeamFolder, read_team
 from analysis.team_formats import Competition, TeamSettings
 from stages.entry import entry
 from stages.params import run_lists, section
-from stages.tables import (
-    Folds,
-    Index,
+from stages.probabilities import (
     Member,
     Probabilities,
     canonical_order,
+    read_member,
+    read_probabilities,
+)
+from stages.tables import (
+    Folds,
+    Index,
     read_augmented,
     read_folds,
     read_index,
-    read_member,
-    read_probabilities,
 )
 from storage.csvfile import read_csv
 from storage.errors import DataError, IntegrityError, printable

@@ -5,7 +5,6 @@ Each section's schema lives beside the code that it configures; a stage reads it
 
 from __future__ import annotations
 
-import difflib
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TypeVar
@@ -15,6 +14,7 @@ from pydantic import BaseModel, ValidationError
 from yaml.nodes import MappingNode, Node, ScalarNode, SequenceNode
 
 from storage.errors import ParamsError, problems
+from storage.names import nearest
 from storage.section import Section
 
 SECTIONS = ("fetch", "prepare", "explore", "split", "augment", "train", "models", "blend", "submit", "compare")
@@ -148,15 +148,6 @@ def convert(path: Path, node: Node, place: Place, lines: dict[Place, int]) -> An
     if isinstance(node, SequenceNode):
         return [convert(path, child, (*place, i), lines) for i, child in enumerate(node.value)]
     return yaml.SafeLoader("").construct_object(node)
-
-
-def nearest(word: str, known: Any) -> str:
-    """A hint at the nearest known word, or the list of them where none is near."""
-    known = [str(name) for name in known]
-    close = difflib.get_close_matches(word, known, n=1, cutoff=0.5)
-    if close:
-        return f"; did you mean {close[0]}?"
-    return f"; known: {', '.join(known)}" if known and len(known) <= 40 else ""
 
 
 def field_names(model: type[BaseModel], place: Place) -> list[str]:

@@ -15,7 +15,8 @@ from models.feed import Rows
 from models.material import Material
 from models.pictures import COLUMNS
 from models.schema import ModelParams
-from stages.tables import Folds, Index, read_augmented, read_probabilities
+from stages.probabilities import read_probabilities
+from stages.tables import Folds, Index, read_augmented
 from storage.atomic import sha256
 from storage.errors import DataError, IntegrityError, ParamsError
 from storage.shards import Shards

@@ -21,7 +21,8 @@ from pydantic import Field
 from analysis.submission import Checked, checked, label_cells, probability_cells, render
 from stages.entry import entry
 from stages.params import read_params, section
-from stages.tables import Index, Probabilities, check_ids, read_index, read_probabilities
+from stages.probabilities import Probabilities, read_probabilities
+from stages.tables import Index, check_ids, read_index
 from storage.atomic import sha256, write_bytes, write_json
 from storage.errors import DataError, IntegrityError
 from storage.section import Section

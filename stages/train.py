@@ -23,10 +23,17 @@ from augmentation.copies import Copier
 from augmentation.recipe import AugmentParams
 from models.schema import ModelParams, TrainParams, member_values
 from stages.entry import entry
-from stages.params import check, nearest, read_params, section
-from stages.tables import Folds, Index, Probabilities, read_folds, read_index, write_probabilities
+from stages.params import check, read_params, section
+from stages.probabilities import Probabilities, write_probabilities
+from stages.tables import (
+    Folds,
+    Index,
+    read_folds,
+    read_index,
+)
 from storage.atomic import write_json, write_text
 from storage.errors import ParamsError
+from storage.names import nearest
 
 if TYPE_CHECKING:
     from models.feed import Online

@@ -10,7 +10,6 @@ Nothing is guessed about values: `0001`, `1e5`, `NA` stay as they are written. M
 from __future__ import annotations
 
 import csv
-import difflib
 import io
 import re
 import stat
@@ -26,6 +25,7 @@ import pyarrow as pa
 from numpy.typing import NDArray
 
 from storage.errors import DataError, problems
+from storage.names import near
 from storage.signatures import foreign
 
 LONGEST_LINE = 1_000_000  # characters
@@ -173,9 +173,8 @@ def _header(first: str, delimiter: str, columns: Sequence[str] | None, path: Pat
             f"{path} has no header: expected columns {','.join(columns)}; first line looks like data: {first.strip()}"
         )
     for name in missing:
-        near = {other.casefold(): other for other in header}
-        close = difflib.get_close_matches(name.casefold(), near, n=1, cutoff=0.6)
-        hint = f"; did you mean {near[close[0]]!r}? Name the columns in params.yaml, prepare.options" if close else ""
+        close = near(name, header, likeness=0.6)
+        hint = f"; did you mean {close[0]!r}? Name the columns in params.yaml, prepare.options" if close else ""
         found.append(f"no column {name!r}{hint}")
     if found:
         raise DataError(problems(f"{path} has the columns {','.join(header)}", found))

@@ -14,15 +14,14 @@ import pandas as pd
 
 from analysis.ensemble import Library
 from analysis.pools import log_softmax
+from stages.probabilities import Probabilities, write_probabilities
 from stages.tables import (
     Classes,
-    Probabilities,
     SubmissionFormat,
     read_folds,
     read_index,
     write_folds,
     write_index,
-    write_probabilities,
 )
 
 Array = np.ndarray[Any, np.dtype[Any]]

@@ -26,17 +26,16 @@ from sklearn.naive_bayes import GaussianNB
 from sklearn.neighbors import KNeighborsClassifier
 from sklearn.neural_network import MLPClassifier
 
+from stages.probabilities import Probabilities, write_probabilities
 from stages.tables import (
     Classes,
     Folds,
     Index,
-    Probabilities,
     SubmissionFormat,
     read_folds,
     read_index,
     write_folds,
     write_index,
-    write_probabilities,
 )
 from storage.shards import ShardWriter
 

@@ -22,7 +22,7 @@ from analysis.team_diagnosis import diagnose
 from analysis.team_files import read_team, read_team_file
 from analysis.team_formats import Competition, TeamOptions, steadily
 from analysis.team_matching import match_classes, match_ids, text_order
-from stages.tables import Probabilities, write_probabilities
+from stages.probabilities import Probabilities, write_probabilities
 from storage.errors import DataError
 
 N_CLASSES = 12

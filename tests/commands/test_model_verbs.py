@@ -12,7 +12,8 @@ from PIL import Image
 from commands import lr, onnx, predict, summary
 from models.onnx_file import NEEDED
 from stages import train
-from stages.tables import read_index, read_probabilities
+from stages.probabilities import read_probabilities
+from stages.tables import read_index
 from storage.errors import DataError, IntegrityError, ParamsError, ResourceError
 from tests.small_index import digits
 from tests.small_training import TEST, N, lay_out

@@ -15,7 +15,8 @@ from analysis.ablation import from_csv
 from commands import ablation
 from commands.status import lines
 from stages import blend, submit
-from stages.tables import read_folds, read_index, read_probabilities, write_probabilities
+from stages.probabilities import read_probabilities, write_probabilities
+from stages.tables import read_folds, read_index
 from storage.errors import DataError, IntegrityError, ParamsError
 from tests.blend_tables import write_competition
 

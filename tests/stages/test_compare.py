@@ -49,7 +49,7 @@ def data_of(contest: Contest, name: str, key: str) -> Any:
 
 
 def test_scores_equal_scikit_learn(contest: Contest) -> None:
-    from stages.tables import canonical_order, read_probabilities
+    from stages.probabilities import canonical_order, read_probabilities
 
     oof = canonical_order(
         read_probabilities(contest.folder / "data/blend/oof.parquet"), contest.index.train["image_id"]

@@ -7,21 +7,23 @@ import numpy as np
 import pandas as pd
 import pytest
 
+from stages.probabilities import (
+    Probabilities,
+    read_member,
+    read_probabilities,
+    write_probabilities,
+)
 from stages.tables import (
     Classes,
     Folds,
     Index,
-    Probabilities,
     SubmissionFormat,
     read_augmented,
     read_folds,
     read_index,
-    read_member,
-    read_probabilities,
     write_augmented,
     write_folds,
     write_index,
-    write_probabilities,
 )
 from storage.errors import DataError, IntegrityError
 

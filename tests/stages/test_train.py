@@ -15,16 +15,18 @@ import pytest
 
 from models.schema import ModelParams
 from models.weights import load_member
+from stages.probabilities import (
+    Probabilities,
+    read_member,
+    read_probabilities,
+    write_probabilities,
+)
 from stages.rows import build_material, fold_rows
 from stages.tables import (
     Folds,
     Index,
-    Probabilities,
     read_folds,
     read_index,
-    read_member,
-    read_probabilities,
-    write_probabilities,
 )
 from stages.train import duration, main, member_params, online_copies
 from storage.errors import DataError, IntegrityError, ParamsError, ResourceError
