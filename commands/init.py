@@ -16,7 +16,7 @@ TEMPLATE = """\
 {reasons}
 members: [{members}]
 folds: {folds}
-fetch: []
+fetch: {{}}
 
 prepare:
 {prepare}

@@ -17,7 +17,7 @@ VERBS = {
     "start": {
         "init": "look at an unknown folder and propose a layout and a params.yaml",
         "use": "put a recipe's params.yaml in place",
-        "fetch": "lay out the embedded competition on disk",
+        "fetch": "put a competition's files in place: embedded, found, or from the web",
         "preview": "a contact sheet of what the augmentation does to real images",
     },
     "models": {
