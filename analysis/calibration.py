@@ -84,7 +84,7 @@ def bias_by_loss(log_probabilities: Array, labels: Array, *, ridge: float = 0.01
         curvature = np.diag(probabilities.mean(axis=0) + ridge + 1e-9) - probabilities.T @ probabilities / n_rows
         step = np.linalg.solve(curvature, slope)
         bias = bias - step
-        if float(np.abs(step).max()) < 1e-8:
+        if float(np.abs(step).max()) < 1e-5:
             break
     return np.asarray(bias)
 

@@ -70,7 +70,7 @@ class Options:
     rounds: int = 50
     bags: int = 20
     calibration: str = "auto"  # none, before, after, both; auto: what the method asks for
-    bias: str = "none"  # none, loss, metric
+    bias: str = "auto"  # none, loss, metric; auto: what the method asks for
     limits: Mapping[str, tuple[float, float]] = field(default_factory=dict)
     weights: Mapping[str, float] = field(default_factory=dict)  # of method `given`
     routes: tuple[Route, ...] = ()
@@ -104,7 +104,7 @@ class Blend:
 
     def _apply(self, table: Array) -> Array:
         if self.before:
-            table = np.stack([scaled(member, heat) for member, heat in zip(table, self.before, strict=True)])
+            table = heated(table, self.before)
         pooled = mean_of([pool.apply(table) for pool in self.pools])
         pooled = scaled(pooled, self.temperature)
         if self.bias:
@@ -145,6 +145,14 @@ def from_json(content: Mapping[str, Any]) -> Blend:
 
 def _tuples(value: Any) -> Any:
     return tuple(_tuples(part) for part in value) if isinstance(value, list) else value
+
+
+def heated(log_probabilities: Array, temperatures: Sequence[float]) -> Array:
+    """Each member at its own temperature, (n_members, n_rows, n_classes)."""
+    result = np.empty(log_probabilities.shape)
+    for position, heat in enumerate(temperatures):
+        result[position] = scaled(log_probabilities[position], heat)
+    return result
 
 
 def mean_of(tables: Sequence[Array]) -> Array:

@@ -12,9 +12,10 @@ from numpy.typing import NDArray
 
 from analysis.decision import decide
 from analysis.ensemble import Blend, Library, Options, adjusted_to_test
-from analysis.metrics import published, score, true_logs
+from analysis.leaderboard import Held
+from analysis.metrics import score, true_logs
 from analysis.nested import fitter, nested_table
-from analysis.uncertainty import Difference, Estimate, bootstrap, bootstrap_means, compare, estimate
+from analysis.uncertainty import Difference, Estimate, Resamples, compare, estimate
 
 Array = NDArray[Any]
 
@@ -52,36 +53,43 @@ class Judge:
     metric: str
     draws: int
     seed: int
+    heard: dict[int, tuple[Entry, Array]] = field(default_factory=dict)  # resampled scores of entries, kept
+
+    @cached_property
+    def resamples(self) -> Resamples:
+        """Of this view's rows, by groups; every entry is scored on the same ones."""
+        return Resamples.of(self.library.groups[self.rows], draws=self.draws, seed=self.seed)
 
     def score(self, entry: Entry) -> float:
         """The metric on this view, greater is better."""
         table, labels = entry.table[self.rows], entry.labels[self.rows]
         return score(self.metric, self.library.labels[self.rows], labels=labels, log_probabilities=table)
 
-    def resampled(self, entries: Sequence[Entry]) -> Array:
-        """Scores of entries on the same resamples, (draws, n_entries)."""
-        truth, groups = self.library.labels[self.rows], self.library.groups[self.rows]
-        if self.metric == "log_loss":
-            values = [true_logs(entry.table[self.rows], truth) for entry in entries]
-            return bootstrap_means(values, groups=groups, draws=self.draws, seed=self.seed)
-        n_classes = self.library.log_probabilities.shape[-1]
+    def resampled(self, entry: Entry) -> Array:
+        """Scores of an entry on the resamples, (draws,); the same ones for every entry, so differences are paired."""
+        if id(entry) not in self.heard:
+            truth, n_classes = self.library.labels[self.rows], entry.table.shape[-1]
+            if self.metric == "log_loss":
+                drawn = self.resamples.means(true_logs(entry.table[self.rows], truth))
+            else:
+                drawn = self.resamples.scores(self.metric, truth, [entry.labels[self.rows]], n_classes=n_classes)[:, 0]
+            self.heard[id(entry)] = (entry, drawn)
+        return self.heard[id(entry)][1]
+
+    def held(self, entries: Sequence[Entry]) -> Held:
+        """Entries' decisions on these rows, for the expected board."""
+        truth, n_classes = self.library.labels[self.rows], self.library.log_probabilities.shape[-1]
         decisions = [entry.labels[self.rows] for entry in entries]
-        return bootstrap(
-            self.metric, truth, decisions, groups=groups, n_classes=n_classes, draws=self.draws, seed=self.seed
-        )
+        return Held.of(self.metric, truth, decisions, resamples=self.resamples, n_classes=n_classes)
 
     def estimate(self, entry: Entry) -> Estimate:
         """The score with its error."""
-        return estimate(self.score(entry), self.resampled([entry])[:, 0])
+        return estimate(self.score(entry), self.resampled(entry))
 
     def compare(self, first: Entry, second: Entry) -> Difference:
         """First minus second."""
-        return compare(self.score(first), self.score(second), self.resampled([first, second]))
-
-    def published(self, entry: Entry) -> float:
-        """The score as scikit-learn gives it."""
-        truth = self.library.labels[self.rows]
-        return published(self.metric, truth, labels=entry.labels[self.rows], log_probabilities=entry.table[self.rows])
+        resampled = np.stack([self.resampled(first), self.resampled(second)], axis=1)
+        return compare(self.score(first), self.score(second), resampled)
 
 
 @dataclass(frozen=True)
@@ -95,7 +103,7 @@ class Hearing:
     @cached_property
     def main_view(self) -> str:
         """Everything is chosen and headlined on the test-like view where there is one."""
-        return "testlike" if (self.views == "testlike").any() else "clean"
+        return next(iter(self.judges))
 
     @cached_property
     def fit_rows(self) -> Array:
@@ -105,10 +113,20 @@ class Hearing:
         rows = np.asarray(self.views == self.plan.fit_view)
         return rows if rows.any() else np.asarray(self.views == self.main_view)
 
-    def judge(self, view: str) -> Judge:
-        """The judge of one view."""
-        options = self.plan.options
-        return Judge(self.library, np.flatnonzero(self.views == view), options.metric, self.plan.draws, options.seed)
+    @cached_property
+    def judges(self) -> dict[str, Judge]:
+        """The judge of each view, the hardest first."""
+        metric, seed, found = self.plan.options.metric, self.plan.options.seed, {}
+        for view in ("testlike", "clean"):
+            rows = np.flatnonzero(self.views == view)
+            if len(rows):
+                found[view] = Judge(self.library, rows, metric, self.plan.draws, seed)
+        return found
+
+    @property
+    def judge(self) -> Judge:
+        """The judge of the main view."""
+        return self.judges[self.main_view]
 
     def entry(
         self, name: str, library: Library | None = None, *, how: str = "", options: Options | None = None

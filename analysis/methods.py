@@ -7,7 +7,7 @@ Pure functions from a `Library` and `Options` to a `Blend`; what each does stand
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from typing import Any
 
 import numpy as np
@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 
 from analysis import greedy
 from analysis.calibration import bias_by_loss, bias_by_metric, scaled, temperature
-from analysis.ensemble import Blend, Library, Options
+from analysis.ensemble import Blend, Library, Options, heated
 from analysis.metrics import true_logs
 from analysis.pool_weights import Features, choose_ridge, linear_weights, log_linear_weights
 from analysis.pools import (
@@ -27,10 +27,12 @@ from analysis.pools import (
     RankPool,
     StackPool,
     VotePool,
+    log_softmax,
     stack_features,
 )
 
 Array = NDArray[Any]
+PRIOR = 5.0  # precision of the bias: a standard deviation of 0.45
 CELLS = 8_000_000  # a log-linear fit reads at most this much of a table: evenly spaced rows beyond
 
 
@@ -42,26 +44,41 @@ def fit(method: str, library: Library, options: Options) -> Blend:
     n_members = len(library.members)
     if n_members == 1:
         return Blend(method, library.members, (LinearPool((1.0,)),), routes=options.routes)
-    calibration = options.calibration
+    calibration, bias = options.calibration, options.bias
     if calibration == "auto":
         calibration = "both" if method == "auto" else "none"
+    if bias == "auto":
+        bias = "loss" if method == "auto" else "none"
     before: tuple[float, ...] = ()
     if calibration in ("before", "both"):
         before = tuple(temperature(member, library.labels) for member in library.log_probabilities)
-        heated = np.stack([scaled(m, t) for m, t in zip(library.log_probabilities, before, strict=True)])
-        library = Library(library.members, heated, library.labels, library.groups, library.folds)
+        library = replace(library, log_probabilities=heated(library.log_probabilities, before))
     pools = tuple(limited(pool, library.members, options.limits) for pool in METHODS[method](library, options))
-    blend = Blend(method, library.members, pools)
-    heat, bias = 1.0, np.zeros(0)
-    if calibration in ("after", "both") or options.bias != "none":
-        pooled = blend.apply(library.log_probabilities)
-        if calibration in ("after", "both"):
-            heat = temperature(pooled, library.labels)
-        if options.bias == "loss":
-            bias = bias_by_loss(scaled(pooled, heat), library.labels)
-        elif options.bias == "metric":
-            bias = bias_by_metric(scaled(pooled, heat), library.labels, metric=options.metric)
-    return Blend(method, library.members, pools, before, heat, tuple(bias.tolist()), options.routes)
+    blend = Blend(method, library.members, pools, routes=options.routes)
+    if calibration not in ("after", "both") and bias == "none":
+        return replace(blend, before=before)
+    pooled = replace(blend, routes=()).apply(library.log_probabilities)
+    heat, shift = calibrated(pooled, library, after=calibration in ("after", "both"), bias=bias, metric=options.metric)
+    return replace(blend, before=before, temperature=heat, bias=shift)
+
+
+def calibrated(
+    pooled: Array, library: Library, *, after: bool, bias: str, metric: str
+) -> tuple[float, tuple[float, ...]]:
+    """The temperature and the bias that are applied to `pooled` (n_rows, n_classes), in this order.
+
+    A bias by log-loss has a Gaussian prior around 0 (PRIOR); members that were trained on balanced classes, or on too
+    few rows of one, need it before any decision about scarce classes. The temperature is found again after it.
+    """
+    heat = temperature(pooled, library.labels) if after else 1.0
+    if bias == "none":
+        return heat, ()
+    table = scaled(pooled, heat)
+    if bias == "metric":
+        return heat, tuple(bias_by_metric(table, library.labels, metric=metric).tolist())
+    shift = bias_by_loss(table, library.labels, ridge=PRIOR / len(np.unique(library.groups)))
+    again = temperature(log_softmax(table + shift), library.labels) if after else 1.0
+    return heat * again, tuple((shift / again).tolist())
 
 
 def limited(pool: Pool, members: Sequence[str], limits: Mapping[str, tuple[float, float]]) -> Pool:
@@ -215,7 +232,8 @@ def stacking(library: Library, options: Options) -> tuple[Pool, ...]:
 
 
 def auto(library: Library, options: Options) -> tuple[Pool, ...]:
-    """The fixed recipe: the mean of the weighted linear and the log-linear pool; temperatures before and after."""
+    """The fixed recipe: the mean of the weighted linear and the log-linear pool; temperatures before and after, and a
+    bias per class."""
     return weighted(library, options) + log_linear(library, options)
 
 

@@ -15,7 +15,8 @@ from analysis import ablation
 from analysis.decision import decide
 from analysis.ensemble import Blend, Library
 from analysis.judge import Entry, Hearing, Judge, Plan, best_name
-from analysis.leaderboard import board_draws, contest, expected, fold_gain
+from analysis.leaderboard import fold_gain
+from analysis.metrics import published
 from analysis.pools import LogLinearPool
 from analysis.uncertainty import Estimate
 
@@ -46,7 +47,7 @@ def blend_and_score(
     the mean over folds gains.
     """
     hearing = Hearing(library, views, plan)
-    judge = hearing.judge(hearing.main_view)
+    judge = hearing.judge
     best = hearing.entry("best_member", how="likeliest")
     chosen = best if plan.method == "best_member" else hearing.entry(plan.method)
     others = [hearing.entry(name) for name in plan.compare_with if name not in (plan.method, "best_member", "given")]
@@ -55,7 +56,8 @@ def blend_and_score(
     labels = decide(plan.options.metric, pooled) if plan.decision == "expected" else pooled.argmax(axis=1)
     lines = [row(other, judge, chosen) for other in (chosen, *others, best)]
     effects = effects_of(hearing, judge, final, chosen=chosen, best=best, others=others) if plan.with_ablation else []
-    board = boards(judge, chosen, best, plan=plan, n_test=test.shape[1], gain=gain_of(plan, final, fold_tests, pooled))
+    gain = gain_of(judge.score(chosen), final, fold_tests, pooled, metric=plan.options.metric)
+    board = boards(judge, chosen, best, plan=plan, n_test=test.shape[1], gain=gain)
     return Result(
         weights_of(hearing, judge, final, chosen),
         chosen.table,
@@ -65,28 +67,27 @@ def blend_and_score(
         methods_csv(lines),
         ablation.to_csv(effects),
         ablation.to_svg(effects),
-        text_of(lines, plan.options.metric, hearing.main_view),
+        text_of(lines, plan.options.metric, hearing.main_view, board),
     )
 
 
 def metrics_of(hearing: Hearing, judge: Judge, chosen: Entry, best: Entry) -> dict[str, Any]:
     """The honest scores, in the metric's usual orientation."""
     metric = hearing.plan.options.metric
-    views = [view for view in ("testlike", "clean") if (hearing.views == view).any()]
     headline, rival = judge.estimate(chosen), judge.estimate(best)
     return {
         "method": hearing.plan.method,
         "metric": metric,
         "view": hearing.main_view,
         **usual(headline, metric),
-        "score": judge.published(chosen),
+        "score": published(metric, judge.score(chosen)),
         "best_member": {
             "name": best_name(hearing.library.rows(judge.rows), metric),
-            "score": judge.published(best),
+            "score": published(metric, judge.score(best)),
             "error": rival.error,
         },
         "over_best_member": asdict(judge.compare(chosen, best)),
-        "views": {view: usual(hearing.judge(view).estimate(chosen), metric) for view in views},
+        "views": {view: usual(one.estimate(chosen), metric) for view, one in hearing.judges.items()},
     }
 
 
@@ -108,11 +109,11 @@ def weights_of(hearing: Hearing, judge: Judge, final: Blend, chosen: Entry) -> d
     }
 
 
-def gain_of(plan: Plan, final: Blend, fold_tests: Sequence[Array], pooled: Array) -> float:
+def gain_of(honest: float, final: Blend, fold_tests: Sequence[Array], pooled: Array, *, metric: str) -> float:
     """What averaging the folds gains; 0 where it can't be estimated."""
-    if len(fold_tests) < 2 or plan.options.metric == "log_loss":
+    if len(fold_tests) < 2 or metric == "log_loss":
         return 0.0
-    return fold_gain(plan.options.metric, [final.apply(part) for part in fold_tests], pooled)
+    return fold_gain(metric, [final.apply(part) for part in fold_tests], pooled, honest=honest)
 
 
 def effects_of(
@@ -137,26 +138,18 @@ def effects_of(
 
 
 def boards(judge: Judge, chosen: Entry, best: Entry, *, plan: Plan, n_test: int, gain: float) -> dict[str, Any]:
-    """The expected public and private score (the honest one plus the gain of averaging folds), and whether the blend
-    beats the best member on the private part."""
+    """The score to expect on the test and on its public and private part, what it adds to the honest one and why, and
+    whether the blend beats the best member on the private part."""
     if judge.metric == "log_loss":
         return {}
-    labels, others = chosen.labels[judge.rows], best.labels[judge.rows]
-    given: dict[str, Any] = {
-        "groups": judge.library.groups[judge.rows],
-        "n_classes": judge.library.log_probabilities.shape[-1],
-        "draws": judge.draws,
-        "seed": judge.seed,
-    }
-    truth = judge.library.labels[judge.rows]
+    held, seed = judge.held([chosen]), judge.seed
     public = round(n_test * plan.public_share)
-    result: dict[str, Any] = {"gain_of_averaging_folds": gain}
-    for name, size in (("public", public), ("private", n_test - public)):
+    result: dict[str, Any] = {"honest": judge.score(chosen), "gain_of_averaging_folds": gain}
+    for name, size in (("test", n_test), ("public", public), ("private", n_test - public)):
         if size:
-            drawn = board_draws(judge.metric, truth, [labels], rows=size, **given)
-            result[name] = {"rows": size, **asdict(expected(judge.score(chosen) + gain, drawn[:, 0]))}
-    against = contest(judge.metric, truth, [labels, others], rows=n_test - public or n_test, **given)
-    result["against_best_member"] = asdict(against)
+            estimate, size_gain = held.expected(size, gain=gain, seed=seed)
+            result[name] = {"rows": size, **asdict(estimate), "gain_of_size": size_gain}
+    result["against_best_member"] = asdict(judge.held([chosen, best]).contest(n_test - public or n_test, seed=seed))
     return result
 
 
@@ -185,8 +178,16 @@ def methods_csv(lines: Sequence[dict[str, Any]]) -> str:
     return "\n".join([head, *body]) + "\n"
 
 
-def text_of(lines: Sequence[dict[str, Any]], metric: str, view: str) -> str:
-    """The table of methods for a terminal."""
+def text_of(lines: Sequence[dict[str, Any]], metric: str, view: str, board: dict[str, Any]) -> str:
+    """The table of methods for a terminal, and how the honest score leads to the one expected on the test."""
     head = [f"honest (nested) {metric} on the {view} view, with its standard error"]
     head += [f"  {line['method']:<14}{line['score']:.4f} ± {line['error']:.4f}  {line['verdict']}" for line in lines]
+    if test := board.get("test"):
+        head += [
+            "what the blend may expect on the test",
+            f"  honest        {board['honest']:.4f}  out of fold",
+            f"               {board['gain_of_averaging_folds']:+.4f}  averaging the folds' models",
+            f"               {test['gain_of_size']:+.4f}  {test['rows']:,} rows instead of the held-out ones",
+            f"  expected      {test['score']:.4f}  95%: {test['low']:.4f} to {test['high']:.4f}",
+        ]
     return "\n".join(head)

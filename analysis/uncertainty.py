@@ -1,8 +1,8 @@
-"""How sure a score is: paired bootstrap over groups, by multinomial counts instead of resampled rows.
+"""How sure a score is: paired bootstrap over groups, by counts instead of resampled rows.
 
-Rows with the same (truth, a, b, ...) are interchangeable, so a resample is one multinomial draw over the unique tuples;
-rows of one group (copies of an image, pictures of a person) are drawn together, over the unique group contents.
-Efron and Tibshirani (1993), chapters 6 and 16.
+Rows of one group (copies of an image, pictures of a person) are drawn together. Rows with the same (truth, a, b, ...)
+are interchangeable, so a resample is a matrix product: how often each group is drawn, times what the group holds of
+each unique tuple. Efron and Tibshirani (1993), chapters 6 and 16.
 """
 
 from __future__ import annotations
@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 from analysis.metrics import from_counts, from_marginals
 
 Array = NDArray[Any]
+MOST_CELLS = 1 << 22  # of resamples times blocks: 32 MB
 
 
 @dataclass(frozen=True)
@@ -43,51 +44,71 @@ class Difference:
 
 @dataclass(frozen=True)
 class Tuples:
-    """Rows folded into unique (truth, decision, decision, ...) tuples, and groups into unique contents."""
+    """Rows folded into unique (truth, decision, decision, ...) tuples."""
 
     values: Array  # (n_tuples, 1 + n_decisions)
-    contents: Any  # (n_contents, n_tuples) counts, a sparse matrix
-    times: Array  # (n_contents,) how many groups have this content
+    which: Array  # (n_rows,) the tuple of each row
     n_classes: int
 
     @property
     def counts(self) -> Array:
         """How often each tuple occurs, (n_tuples,)."""
-        return np.asarray(self.times @ self.contents)
+        return np.bincount(self.which, minlength=len(self.values))
 
 
-def fold_rows(truth: Array, decisions: Sequence[Array], groups: Array, *, n_classes: int) -> Tuples:
-    """Unique tuples and unique group contents of the rows."""
-    from scipy.sparse import csr_array
-
+def fold_rows(truth: Array, decisions: Sequence[Array], *, n_classes: int) -> Tuples:
+    """Unique tuples of the rows."""
     key = truth.astype(np.int64)
     for decided in decisions:
         _, key = np.unique(key * n_classes + decided, return_inverse=True)
     _, first, key = np.unique(key, return_index=True, return_inverse=True)
-    values = np.stack([truth[first], *(decided[first] for decided in decisions)], axis=1)
-    _, owner, sizes = np.unique(groups, return_inverse=True, return_counts=True)
-    order = np.lexsort((key, owner))
-    content = np.zeros(len(sizes), dtype=np.int64)  # the id of each group's content, built tuple by tuple
-    starts = np.concatenate([[0], np.cumsum(sizes)[:-1]])
-    ordered = key[order]
-    for place in range(int(sizes.max())):
-        has = sizes > place
-        step = np.zeros(len(sizes), dtype=np.int64)
-        step[has] = ordered[starts[has] + place] + 1
-        _, content = np.unique(content * (len(values) + 1) + step, return_inverse=True)
-    _, example, times = np.unique(content, return_index=True, return_counts=True)
-    rows = np.concatenate([ordered[starts[group] : starts[group] + sizes[group]] for group in example])
-    indptr = np.concatenate([[0], np.cumsum(sizes[example])])
-    contents = csr_array((np.ones(len(rows)), rows, indptr), shape=(len(example), len(values)))
-    return Tuples(values, contents, times, n_classes)
+    return Tuples(np.stack([truth[first], *(decided[first] for decided in decisions)], axis=1), key, n_classes)
 
 
-def draw(tuples: Tuples, *, draws: int, seed: int) -> Array:
-    """Bootstrap counts of each tuple, (draws, n_tuples): groups resampled with replacement."""
-    random = np.random.default_rng(seed)
-    total = int(tuples.times.sum())
-    picked = random.multinomial(total, tuples.times / total, size=draws)
-    return np.asarray(picked.astype(np.float64) @ tuples.contents)
+@dataclass(frozen=True)
+class Resamples:
+    """Which groups each resample holds. Everything scored on the same ones is paired."""
+
+    times: Array  # (draws, n_blocks) float64: how often each block of groups is drawn
+    block: Array  # (n_rows,) the block of each row
+
+    @classmethod
+    def of(cls, groups: Array, *, draws: int, seed: int) -> Resamples:
+        """Groups drawn with replacement; more than some thousands are dealt into blocks first, for speed."""
+        owner = np.unique(groups, return_inverse=True)[1]
+        n_blocks = min(int(owner.max()) + 1, max(MOST_CELLS // draws, 256))
+        picked = np.random.default_rng(seed).integers(n_blocks, size=(draws, n_blocks))
+        picked += n_blocks * np.arange(draws)[:, None]
+        times = np.bincount(picked.ravel(), minlength=picked.size).reshape(picked.shape)
+        return cls(times.astype(np.float64), owner % n_blocks)
+
+    def counts(self, which: Array, n_cells: int) -> Array:
+        """How often each cell occurs in each resample, (draws, n_cells), from the cell of each row."""
+        n_blocks, parts = self.times.shape[1], []
+        step = max(1, 2 * MOST_CELLS // n_blocks)
+        for start in range(0, n_cells, step):  # one part, but for very many cells
+            width = min(step, n_cells - start)
+            rows = slice(None) if width == n_cells else np.flatnonzero((which >= start) & (which < start + width))
+            cell = self.block[rows] * width + which[rows] - start
+            parts.append(self.times @ np.bincount(cell, minlength=n_blocks * width).reshape(n_blocks, width))
+        return parts[0] if len(parts) == 1 else np.concatenate(parts, axis=1)
+
+    def scores(self, metric: str, truth: Array, decisions: Sequence[Array], *, n_classes: int) -> Array:
+        """Scores of each decision, (draws, n_decisions); label metrics only."""
+        if metric == "qwk":
+            tuples = fold_rows(truth, decisions, n_classes=n_classes)
+            return scores_of(metric, tuples, self.counts(tuples.which, len(tuples.values)))
+        actual, results = self.counts(truth, n_classes), []
+        for decided in decisions:
+            cells = self.counts(decided + n_classes * (decided == truth), 2 * n_classes)  # wrong ones, then right ones
+            wrong, hits = cells[:, :n_classes], cells[:, n_classes:]
+            results.append(from_marginals(metric, hits, predicted=wrong + hits, actual=actual))
+        return np.stack(results, axis=1)
+
+    def means(self, values: Array) -> Array:
+        """Means of row values (n_rows,), for log-loss: (draws,)."""
+        sums, sizes = np.bincount(self.block, weights=values), np.bincount(self.block)
+        return np.asarray((self.times @ sums) / (self.times @ sizes))
 
 
 def scores_of(metric: str, tuples: Tuples, counts: Array) -> Array:
@@ -119,21 +140,7 @@ def bootstrap(
     seed: int = 0,
 ) -> Array:
     """Scores of each decision on the same resamples, (draws, n_decisions); label metrics only."""
-    tuples = fold_rows(truth, decisions, groups, n_classes=n_classes)
-    return scores_of(metric, tuples, draw(tuples, draws=draws, seed=seed))
-
-
-def bootstrap_means(values: Sequence[Array], *, groups: Array, draws: int = 2000, seed: int = 0) -> Array:
-    """Means of row values (for log-loss) on the same resampled groups, (draws, n_values)."""
-    random = np.random.default_rng(seed)
-    _, owner = np.unique(groups, return_inverse=True)
-    sums = np.stack([np.bincount(owner, weights=value) for value in values], axis=1)  # (n_groups, n_values)
-    sizes = np.bincount(owner)
-    results = np.empty((draws, len(values)))
-    for number in range(draws):
-        picked = random.integers(len(sizes), size=len(sizes))
-        results[number] = sums[picked].sum(axis=0) / sizes[picked].sum()
-    return results
+    return Resamples.of(groups, draws=draws, seed=seed).scores(metric, truth, decisions, n_classes=n_classes)
 
 
 def estimate(score: float, resampled: Array) -> Estimate:

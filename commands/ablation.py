@@ -48,7 +48,7 @@ def main(
     def heard(folder: Path) -> tuple[Entry, Judge]:
         members = [read_member(folder / name, numbers, data, cut) for name in sorted(names)]
         hearing = Hearing(library_of(members, data, cut), members[0].oof.view, plan(chosen, told))
-        return hearing.entry(chosen.method), hearing.judge(hearing.main_view)
+        return hearing.entry(chosen.method), hearing.judge
 
     ours, judge = heard(predictions)
     found = [ablation.effect("step", name, judge, ours, heard(Path(folder))[0]) for name, _, folder in pairs]

@@ -92,10 +92,11 @@ class BlendParams(Section):
     calibration: Literal["auto", "none", "before", "after", "both"] = Field(
         "auto", description="one temperature per member before pooling, one after it, or both; auto: as the method asks"
     )
-    bias: Literal["none", "loss", "metric", "priors"] = Field(
-        "none",
-        description="bias per class after pooling: by log-loss, by the metric (flatters the rows it was tuned on), or "
-        "toward the class shares estimated on the test set",
+    bias: Literal["auto", "none", "loss", "metric", "priors"] = Field(
+        "auto",
+        description="bias per class after pooling: loss: by log-loss, held near 0; metric: by the metric (flatters "
+        "the rows it was tuned on); auto: as the method asks (loss for auto, else none); priors: as auto, then toward "
+        "the class shares estimated on the test set",
     )
     weights: dict[str, float] = Field({}, description="weights of method `given`: {member: weight}")
     limits: dict[str, tuple[float, float]] = Field(
@@ -147,7 +148,7 @@ def options(chosen: BlendParams, members: list[str], class_names: list[str]) -> 
         rounds=chosen.rounds,
         bags=chosen.bags,
         calibration=chosen.calibration,
-        bias="none" if chosen.bias == "priors" else chosen.bias,
+        bias="auto" if chosen.bias == "priors" else chosen.bias,
         limits=chosen.limits,
         weights=chosen.weights,
         routes=tuple(

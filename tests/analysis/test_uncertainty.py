@@ -7,9 +7,10 @@ from typing import Any
 import numpy as np
 import pytest
 
-from analysis.leaderboard import board_draws, contest, expected
+from analysis.leaderboard import Held, fold_gain
 from analysis.metrics import confusion, from_counts
-from analysis.uncertainty import bootstrap, bootstrap_means, compare, estimate, fold_rows
+from analysis.pools import log_softmax
+from analysis.uncertainty import Resamples, bootstrap, compare, estimate, fold_rows
 
 Array = np.ndarray[Any, np.dtype[Any]]
 
@@ -31,7 +32,7 @@ def test_errors_equal_those_of_resampled_rows(metric: str) -> None:
     for _ in range(600):
         rows = (random.integers(200, size=200)[:, None] * 2 + np.arange(2)).ravel()
         slow.append([from_counts(metric, confusion(truth[rows], a[rows], n_classes=4)) for a in (first, second)])
-    naive = np.array(slow)
+    naive: Array = np.array(slow)
     np.testing.assert_allclose(fast.mean(axis=0), naive.mean(axis=0), atol=0.004)
     np.testing.assert_allclose(fast.std(axis=0), naive.std(axis=0), rtol=0.12)
     np.testing.assert_allclose(np.corrcoef(fast.T)[0, 1], np.corrcoef(naive.T)[0, 1], atol=0.1)
@@ -39,7 +40,7 @@ def test_errors_equal_those_of_resampled_rows(metric: str) -> None:
 
 def test_every_row_is_counted_once() -> None:
     truth, first = answers(1)
-    tuples = fold_rows(truth, [first], np.random.default_rng(0).integers(50, size=len(truth)), n_classes=4)
+    tuples = fold_rows(truth, [first], n_classes=4)
     assert tuples.counts.sum() == len(truth)
     for (t, a), count in zip(tuples.values, tuples.counts, strict=True):
         assert count == ((truth == t) & (first == a)).sum()
@@ -56,7 +57,8 @@ def test_copies_of_an_image_add_no_certainty() -> None:
 def test_ties_are_called_ties() -> None:
     truth, first = answers(3)
     second = first.copy()
-    second[0] = truth[0] if first[0] != truth[0] else (truth[0] + 1) % 4
+    wrong, right = np.flatnonzero(first != truth)[:2], np.flatnonzero(first == truth)[0]
+    second[wrong], second[right] = truth[wrong], (truth[right] + 1) % 4  # two better, one worse
     drawn = bootstrap("accuracy", truth, [first, second], groups=np.arange(400), n_classes=4)
     same = compare(float((first == truth).mean()), float((second == truth).mean()), drawn)
     assert same.tie
@@ -68,18 +70,21 @@ def test_ties_are_called_ties() -> None:
 
 def test_an_interval_of_means_is_that_of_theory() -> None:
     values = np.random.default_rng(0).normal(size=500)
-    drawn = bootstrap_means([values], groups=np.arange(500))
-    found = estimate(float(values.mean()), drawn[:, 0])
+    drawn = Resamples.of(np.arange(500), draws=2000, seed=0).means(values)
+    found = estimate(float(values.mean()), drawn)
     assert found.error == pytest.approx(values.std() / 500**0.5, rel=0.1)
     assert found.low < found.score < found.high
 
 
+def held(truth: Array, *decisions: Array) -> Held:
+    resamples = Resamples.of(np.arange(len(truth)), draws=2000, seed=0)
+    return Held.of("accuracy", truth, decisions, resamples=resamples, n_classes=4)
+
+
 def test_a_small_board_is_less_certain_than_a_large_one() -> None:
-    truth, first = answers(4)
-    widths = []
+    known, widths = held(*answers(4)), []
     for rows in (100, 1000, 100_000):
-        board = board_draws("accuracy", truth, [first], groups=np.arange(400), n_classes=4, rows=rows)
-        interval = expected(0.85, board[:, 0])
+        interval, _ = known.expected(rows)
         widths.append(interval.high - interval.low)
     assert widths[0] > widths[1] > widths[2]
     error = (0.85 * 0.15 / 400) ** 0.5
@@ -88,11 +93,62 @@ def test_a_small_board_is_less_certain_than_a_large_one() -> None:
 
 def test_who_wins_on_the_private_board() -> None:
     truth, first = answers(5)
-    settings = {"groups": np.arange(400), "n_classes": 4, "rows": 500}
-    sure = contest("accuracy", truth, [truth, first], **settings)  # type: ignore[arg-type]
+    sure = held(truth, truth, first).contest(500)
     assert (sure.probability, sure.submissions) == (1.0, 1)
     _, close = answers(5, right=0.84)
-    open_race = contest("accuracy", truth, [first, close], **settings)  # type: ignore[arg-type]
-    assert 0.2 < open_race.probability < 0.95
-    even = contest("accuracy", truth, [first, first], **settings)  # type: ignore[arg-type]
+    assert 0.2 < held(truth, first, close).contest(500).probability < 0.95
+    even = held(truth, first, first).contest(500)
     assert (even.probability, even.submissions) == (0.5, 0)
+
+
+def test_more_groups_than_blocks_give_the_same_error() -> None:
+    truth, first = answers(6, n_rows=20_000)
+    few = Resamples.of(np.arange(20_000), draws=1000, seed=0)
+    assert few.times.shape[1] < 20_000
+    drawn = few.scores("accuracy", truth, [first], n_classes=4)
+    assert drawn.std() == pytest.approx((first == truth).std() / 20_000**0.5, rel=0.1)
+
+
+def test_cells_counted_in_parts_are_counted_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    resamples = Resamples.of(np.arange(300) // 2, draws=20, seed=0)
+    cells = np.random.default_rng(0).integers(40, size=300)
+    whole = resamples.counts(cells, 40)
+    monkeypatch.setattr("analysis.uncertainty.MOST_CELLS", 900)
+    np.testing.assert_array_equal(resamples.counts(cells, 40), whole)
+    np.testing.assert_array_equal(whole.sum(axis=1), 300)
+
+
+def test_macro_f1_of_few_rows_is_lower_and_the_forecast_knows() -> None:
+    random = np.random.default_rng(0)
+    shares, size, large = np.array([0.02, 0.03, 0.25, 0.7]), 150, 3000
+
+    def sample(rows: int) -> tuple[Array, Array]:
+        truth = random.choice(4, rows, p=shares)
+        return truth, np.where(random.random(rows) < 0.8, truth, random.integers(4, size=rows))
+
+    def f1(truth: Array, answer: Array) -> float:
+        return float(from_counts("macro_f1", confusion(truth, answer, n_classes=4)))
+
+    gains, honest = [], []
+    for _ in range(60):
+        truth, answer = sample(size)
+        resamples = Resamples.of(np.arange(size), draws=300, seed=0)
+        known = Held.of("macro_f1", truth, [answer], resamples=resamples, n_classes=4)
+        honest.append(f1(truth, answer))
+        gains.append(known.expected(large)[1])
+    missing = float(np.mean([f1(*sample(large)) for _ in range(60)]) - np.mean(honest))
+    assert missing > 0.005
+    assert float(np.mean(gains)) == pytest.approx(missing, abs=0.01)
+
+
+def test_what_averaging_folds_gains_is_seen_without_labels() -> None:
+    random = np.random.default_rng(0)
+    truth = random.integers(4, size=4000)
+    signal = random.normal(size=(4000, 4))
+    signal[np.arange(4000), truth] += 1.5
+    folds = [log_softmax(1.5 * (signal + random.normal(size=signal.shape))) for _ in range(5)]
+    mean = np.log(np.mean(np.exp(folds), axis=0))
+    alone = float(np.mean([(table.argmax(axis=1) == truth).mean() for table in folds]))
+    gained = float((mean.argmax(axis=1) == truth).mean()) - alone
+    assert gained > 0.05
+    assert fold_gain("accuracy", folds, mean, honest=alone) == pytest.approx(gained, abs=0.02)
