@@ -12,7 +12,6 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 if TYPE_CHECKING:
-    from analysis.ensemble import Library
     from analysis.judge import Entry, Judge
 
 
@@ -25,33 +24,6 @@ class Effect:
     gain: float
     error: float
     tie: bool
-
-
-def effects(
-    library: Library,
-    judge: Judge,
-    entry: Callable[[str, Library], Entry],
-    *,
-    chosen: Entry,
-    plain: Entry,
-    soft: Entry,
-    best: Entry,
-) -> list[Effect]:
-    """Leave each member out (weights refitted, nested), and take the steps of the recipe away one after another.
-
-    `entry(name, library)` gives a method's nested entry; `plain` is the chosen blend with the likeliest labels, `soft`
-    soft voting with the likeliest labels, `best` the best member.
-    """
-    found = []
-    for member in library.members:
-        rest = entry(chosen.name, library.without(member))
-        found.append(effect("member", member, judge, chosen, rest))
-    found.append(effect("step", "blending (soft voting over the best member)", judge, soft, best))
-    if chosen.name != "soft":
-        found.append(effect("step", f"weights and calibration ({chosen.name} over soft voting)", judge, plain, soft))
-    if (chosen.labels != plain.labels).any():
-        found.append(effect("step", "labels by expected metric over the likeliest class", judge, chosen, plain))
-    return found
 
 
 def effect(kind: str, name: str, judge: Judge, with_it: Entry, without: Entry) -> Effect:

@@ -105,6 +105,25 @@ def bias_by_metric(log_probabilities: Array, labels: Array, *, metric: str = "ma
     return bias
 
 
+def calibrated(
+    log_probabilities: Array, labels: Array, *, after: bool, bias: str, metric: str, ridge: float
+) -> tuple[float, Array]:
+    """A temperature (1 unless `after`) and a bias per class (empty for "none"), to be applied in this order.
+
+    `bias`: none, loss (with `ridge`) or metric. Members trained on balanced classes, or on too few rows of one, need
+    the bias before any decision about scarce classes. The temperature is found again after it.
+    """
+    heat = temperature(log_probabilities, labels) if after else 1.0
+    table = scaled(log_probabilities, heat)
+    if bias == "none":
+        return heat, np.zeros(0)
+    if bias == "metric":
+        return heat, bias_by_metric(table, labels, metric=metric)
+    shift = bias_by_loss(table, labels, ridge=ridge)
+    again = temperature(log_softmax(table + shift), labels) if after else 1.0
+    return heat * again, shift / again
+
+
 def _label_score(metric: str, truth: Array, predicted: Array, n_classes: int) -> float:
     counts = confusion(truth, predicted, n_classes=n_classes)
     name = metric if metric in ("macro_f1", "accuracy", "balanced_accuracy") else "accuracy"

@@ -17,6 +17,12 @@ from analysis.calibration import estimated_priors, scaled
 from analysis.pools import FLOOR, KINDS, Pool, log_softmax, slabs
 
 Array = NDArray[Any]
+MOST_CELLS = 1 << 27  # of a table that a fit reads: 0.5 GB; weights do not gain by more
+
+
+def evenly(n_rows: int, most: int) -> Array:
+    """At most `most` evenly spaced positions out of n_rows; all where they are fewer."""
+    return np.arange(n_rows) if n_rows <= most else np.unique(np.linspace(0, n_rows - 1, most).astype(np.int64))
 
 
 @dataclass(frozen=True)
@@ -38,6 +44,11 @@ class Library:
             self.groups[chosen],
             self.folds[chosen],
         )
+
+    def to_fit(self, chosen: Array) -> Library:
+        """The library on some rows (positions), or on evenly spaced ones of them where a fit would read too much."""
+        n_members, _, n_classes = self.log_probabilities.shape
+        return self.rows(chosen[evenly(len(chosen), MOST_CELLS // (n_members * n_classes))])
 
     def without(self, member: str) -> Library:
         """The library without one member."""
@@ -95,11 +106,22 @@ class Blend:
         shares = np.mean([np.asarray(pool.weights) / max(sum(pool.weights), 1e-12) for pool in self.pools], axis=0)
         return {name: float(share) for name, share in zip(self.members, shares, strict=True)}
 
-    def apply(self, log_probabilities: Array) -> Array:
-        """(n_members, n_rows, n_classes), members in the blend's order -> log-probabilities (n_rows, n_classes)."""
+    def apply(self, log_probabilities: Array, *, rows: Array | None = None, members: Array | None = None) -> Array:
+        """(n_members, n_rows, n_classes), members in the blend's order -> log-probabilities (n_rows, n_classes).
+
+        `rows`, `members`: positions in the table, where the blend is of some of them only; read in slabs, so that a
+        memory-mapped table stays where it is.
+        """
+        n_members, n_rows, n_classes = log_probabilities.shape
+
+        def part(chosen: slice) -> Array:
+            table = log_probabilities[:, chosen if rows is None else rows[chosen]]
+            return self._apply(np.asarray(table if members is None else table[members]))
+
+        n_chosen = n_rows if rows is None else len(rows)
         if any(pool.kind == "rank" for pool in self.pools):
-            return self._apply(log_probabilities)  # ranks need all rows at once
-        parts = [self._apply(log_probabilities[:, rows]) for rows in slabs(*log_probabilities.shape)]
+            return part(slice(0, n_chosen))  # ranks need all rows at once
+        parts = [part(chosen) for chosen in slabs(n_members, n_chosen, n_classes)]
         return parts[0] if len(parts) == 1 else np.concatenate(parts)
 
     def _apply(self, table: Array) -> Array:

@@ -128,17 +128,15 @@ class Hearing:
         """The judge of the main view."""
         return self.judges[self.main_view]
 
-    def entry(
-        self, name: str, library: Library | None = None, *, how: str = "", options: Options | None = None
-    ) -> Entry:
-        """A method's nested entry, on this library or on one with other members."""
+    def entry(self, name: str, *, without: str = "", how: str = "", options: Options | None = None) -> Entry:
+        """A method's nested entry, on all members or without one."""
         told = options or self.plan.options
-        table = nested_table(library or self.library, fitter(name, told), fit_rows=self.fit_rows)
+        table = nested_table(self.library, fitter(name, told), fit_rows=self.fit_rows, without=without)
         return Entry(name, table, decided(table, told.metric, how=how or self.plan.decision, views=self.views))
 
     def final(self, test: Array) -> Blend:
         """The planned blend, fitted on all rows that may be fitted on."""
-        library = self.library.rows(np.flatnonzero(self.fit_rows))
+        library = self.library.to_fit(np.flatnonzero(self.fit_rows))
         blend = fitter(self.plan.method, self.plan.options)(library)
         if not self.plan.to_test_priors:
             return blend
@@ -156,10 +154,10 @@ def decided(table: Array, metric: str, *, how: str, views: Array) -> Array:
     return np.asarray(labels)
 
 
-def best_name(library: Library, metric: str) -> str:
-    """The member that is best over all rows; its score is reported with the choice nested."""
-    scores = [
-        score(metric, library.labels, labels=table.argmax(axis=1), log_probabilities=table)
-        for table in library.log_probabilities
-    ]
+def best_name(library: Library, rows: Array, metric: str) -> str:
+    """The member that is best over these rows (positions); its score is reported with the choice nested."""
+    truth, scores = library.labels[rows], []
+    for member in library.log_probabilities:
+        table = np.asarray(member[rows])
+        scores.append(score(metric, truth, labels=table.argmax(axis=1), log_probabilities=table))
     return library.members[int(np.argmax(scores))]

@@ -14,8 +14,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from analysis import greedy
-from analysis.calibration import bias_by_loss, bias_by_metric, scaled, temperature
-from analysis.ensemble import Blend, Library, Options, heated
+from analysis.calibration import calibrated, temperature
+from analysis.ensemble import Blend, Library, Options, evenly, heated
 from analysis.metrics import true_logs
 from analysis.pool_weights import Features, choose_ridge, linear_weights, log_linear_weights
 from analysis.pools import (
@@ -27,12 +27,11 @@ from analysis.pools import (
     RankPool,
     StackPool,
     VotePool,
-    log_softmax,
     stack_features,
 )
 
 Array = NDArray[Any]
-PRIOR = 5.0  # precision of the bias: a standard deviation of 0.45
+PRIOR = 5.0  # precision of the bias per class: around 0 with a standard deviation of 0.45
 CELLS = 8_000_000  # a log-linear fit reads at most this much of a table: evenly spaced rows beyond
 
 
@@ -58,27 +57,10 @@ def fit(method: str, library: Library, options: Options) -> Blend:
     if calibration not in ("after", "both") and bias == "none":
         return replace(blend, before=before)
     pooled = replace(blend, routes=()).apply(library.log_probabilities)
-    heat, shift = calibrated(pooled, library, after=calibration in ("after", "both"), bias=bias, metric=options.metric)
-    return replace(blend, before=before, temperature=heat, bias=shift)
-
-
-def calibrated(
-    pooled: Array, library: Library, *, after: bool, bias: str, metric: str
-) -> tuple[float, tuple[float, ...]]:
-    """The temperature and the bias that are applied to `pooled` (n_rows, n_classes), in this order.
-
-    A bias by log-loss has a Gaussian prior around 0 (PRIOR); members that were trained on balanced classes, or on too
-    few rows of one, need it before any decision about scarce classes. The temperature is found again after it.
-    """
-    heat = temperature(pooled, library.labels) if after else 1.0
-    if bias == "none":
-        return heat, ()
-    table = scaled(pooled, heat)
-    if bias == "metric":
-        return heat, tuple(bias_by_metric(table, library.labels, metric=metric).tolist())
-    shift = bias_by_loss(table, library.labels, ridge=PRIOR / len(np.unique(library.groups)))
-    again = temperature(log_softmax(table + shift), library.labels) if after else 1.0
-    return heat * again, tuple((shift / again).tolist())
+    ridge = PRIOR / len(np.unique(library.groups))
+    after = calibration in ("after", "both")
+    heat, shift = calibrated(pooled, library.labels, after=after, bias=bias, metric=options.metric, ridge=ridge)
+    return replace(blend, before=before, temperature=heat, bias=tuple(shift.tolist()))
 
 
 def limited(pool: Pool, members: Sequence[str], limits: Mapping[str, tuple[float, float]]) -> Pool:
@@ -163,10 +145,7 @@ def log_linear(library: Library, options: Options) -> tuple[Pool, ...]:
 def spread(library: Library, cells: int) -> Array:
     """Evenly spaced rows (positions), at least 2,000, that hold about `cells` cells of the table; or all rows."""
     n_members, n_rows, n_classes = library.log_probabilities.shape
-    most = max(2_000, cells // (n_members * n_classes))
-    if n_rows <= most:
-        return np.arange(n_rows)
-    return np.unique(np.linspace(0, n_rows - 1, most).astype(np.int64))
+    return evenly(n_rows, max(2_000, cells // (n_members * n_classes)))
 
 
 def greedy_selection(library: Library, options: Options) -> tuple[Pool, ...]:

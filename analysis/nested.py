@@ -22,18 +22,23 @@ Array = NDArray[Any]
 CHOICE = ("soft", "weighted", "greedy_bagged", "auto")  # what `choose` chooses from
 
 
-def nested_table(library: Library, fitter: Callable[[Library], Blend], *, fit_rows: Array | None = None) -> Array:
+def nested_table(
+    library: Library, fitter: Callable[[Library], Blend], *, fit_rows: Array | None = None, without: str = ""
+) -> Array:
     """Log-probabilities (n_rows, n_classes) in which no row's label chose anything about that row.
 
-    `fit_rows` (a mask): the rows that may be fitted on, for example one view; all rows are predicted.
+    `fit_rows` (a mask): the rows that may be fitted on, for example one view; all rows are predicted. `without`: a
+    member that is left out.
     """
     part = splits(library, parts=5)
     usable = np.ones(len(part), dtype=bool) if fit_rows is None else fit_rows
+    members = np.array([place for place, name in enumerate(library.members) if name != without])
     result = np.zeros(library.log_probabilities.shape[1:])
     for number in np.unique(part):
         held = np.flatnonzero(part == number)
-        blend = fitter(library.rows(np.flatnonzero((part != number) & usable)))
-        result[held] = blend.apply(np.asarray(library.log_probabilities[:, held]))
+        others = library.to_fit(np.flatnonzero((part != number) & usable))
+        blend = fitter(others.without(without) if without else others)
+        result[held] = blend.apply(library.log_probabilities, rows=held, members=members if without else None)
     return result
 
 

@@ -8,7 +8,7 @@ Sources: Genest and Zidek (1986), 'Combining probability distributions'; Ranjan 
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
@@ -44,22 +44,45 @@ class Pool(ABC):
         """(n_members, n_rows, n_classes) -> log-probabilities (n_rows, n_classes)."""
 
 
+class MeanPool(Pool):
+    """A pool that is some mean of its members: of one member with a weight, it is that member."""
+
+    def apply(self, log_probabilities: Array) -> Array:
+        """The member that stands alone, or the mean."""
+        present = np.flatnonzero(self.weights)
+        if len(present) == 1:
+            return np.asarray(log_probabilities[present[0]], dtype=np.float64)
+        return self.mean(log_probabilities)
+
+    @abstractmethod
+    def mean(self, log_probabilities: Array) -> Array:
+        """(n_members, n_rows, n_classes) -> log-probabilities (n_rows, n_classes), of several members."""
+
+
+def weighted_sum(weights: Sequence[float], log_probabilities: Array, of: Callable[[Array], Array]) -> Array:
+    """sum_m w_m of(table_m), the tables in float64 one after another; those of weight 0 are not read."""
+    total = np.zeros(log_probabilities.shape[1:])
+    for weight, member in zip(weights, log_probabilities, strict=True):
+        if weight:
+            total += weight * of(np.asarray(member, dtype=np.float64))
+    return total
+
+
+def shares_in_logs(mass: Array) -> Array:
+    """Each row scaled to sum to 1, in logs; 0 becomes -inf."""
+    with np.errstate(divide="ignore"):
+        return np.asarray(np.log(mass / mass.sum(axis=1, keepdims=True)))
+
+
 @dataclass(frozen=True)
-class LinearPool(Pool):
+class LinearPool(MeanPool):
     """sum_m w_m p_m: soft voting, weighted."""
 
     kind: ClassVar[str] = "linear"
 
-    def apply(self, log_probabilities: Array) -> Array:
-        """The weighted mean; of one member with a weight: that member."""
-        if single := lone_member(self.weights):
-            return np.asarray(log_probabilities[single - 1], dtype=np.float64)
-        mixed = np.zeros(log_probabilities.shape[1:])
-        for weight, member in zip(self.weights, log_probabilities, strict=True):
-            if weight:
-                mixed += weight * np.exp(np.asarray(member, dtype=np.float64))
-        with np.errstate(divide="ignore"):
-            return np.asarray(np.log(mixed / mixed.sum(axis=1, keepdims=True)))
+    def mean(self, log_probabilities: Array) -> Array:
+        """The weighted mean."""
+        return shares_in_logs(weighted_sum(self.weights, log_probabilities, np.exp))
 
 
 @dataclass(frozen=True)
@@ -72,67 +95,51 @@ class LogLinearPool(Pool):
 
     def apply(self, log_probabilities: Array) -> Array:
         """The weighted mean of logarithms, floored, plus the bias."""
-        logits = np.zeros(log_probabilities.shape[1:])
-        for weight, member in zip(self.weights, log_probabilities, strict=True):
-            if weight:
-                logits += weight * np.maximum(np.asarray(member, dtype=np.float64), FLOOR)
+        logits = weighted_sum(self.weights, log_probabilities, lambda table: np.maximum(table, FLOOR))
         return log_softmax(logits + np.asarray(self.bias) if self.bias else logits)
 
 
 @dataclass(frozen=True)
-class PowerPool(Pool):
+class PowerPool(MeanPool):
     """(sum_m w_m p_m^r)^(1/r), scaled to sum to 1; r = 1 is the linear pool, r -> 0 the geometric mean."""
 
     exponent: float = 0.5
     kind: ClassVar[str] = "power"
 
-    def apply(self, log_probabilities: Array) -> Array:
+    def mean(self, log_probabilities: Array) -> Array:
         """The weighted power mean."""
-        if single := lone_member(self.weights):
-            return np.asarray(log_probabilities[single - 1], dtype=np.float64)
-        mixed = np.zeros(log_probabilities.shape[1:])
-        for weight, member in zip(self.weights, log_probabilities, strict=True):
-            if weight:
-                mixed += weight * np.exp(self.exponent * np.maximum(np.asarray(member, dtype=np.float64), FLOOR))
-        return log_softmax(np.log(mixed) / self.exponent)
+
+        def powered(table: Array) -> Array:
+            return np.asarray(np.exp(self.exponent * np.maximum(table, FLOOR)))
+
+        return log_softmax(np.log(weighted_sum(self.weights, log_probabilities, powered)) / self.exponent)
 
 
 @dataclass(frozen=True)
-class RankPool(Pool):
+class RankPool(MeanPool):
     """The weighted mean of each member's ranks within a class, over all rows of the set; not a probability model."""
 
     kind: ClassVar[str] = "rank"
 
-    def apply(self, log_probabilities: Array) -> Array:
+    def mean(self, log_probabilities: Array) -> Array:
         """The weighted mean of ranks."""
         from scipy.stats import rankdata
 
-        if single := lone_member(self.weights):
-            return np.asarray(log_probabilities[single - 1], dtype=np.float64)
-        ranks = np.zeros(log_probabilities.shape[1:])
-        for weight, member in zip(self.weights, log_probabilities, strict=True):
-            if weight:
-                ranks += weight * rankdata(np.asarray(member), axis=0) / member.shape[0]
-        return np.asarray(np.log(ranks / ranks.sum(axis=1, keepdims=True)))
+        return shares_in_logs(weighted_sum(self.weights, log_probabilities, lambda table: rankdata(table, axis=0)))
 
 
 @dataclass(frozen=True)
-class VotePool(Pool):
+class VotePool(MeanPool):
     """One vote per member, weighted; shares of votes as probabilities, ties to the larger mean probability."""
 
     smooth: float = 1e-3
     kind: ClassVar[str] = "vote"
 
-    def apply(self, log_probabilities: Array) -> Array:
+    def mean(self, log_probabilities: Array) -> Array:
         """Shares of votes."""
-        if single := lone_member(self.weights):
-            return np.asarray(log_probabilities[single - 1], dtype=np.float64)
         soft = np.exp(LinearPool(self.weights).apply(log_probabilities))
-        votes = np.zeros_like(soft)
-        rows = np.arange(len(soft))
-        for weight, member in zip(self.weights, log_probabilities, strict=True):
-            if weight:
-                votes[rows, np.asarray(member).argmax(axis=1)] += weight
+        classes = np.arange(soft.shape[1])
+        votes = weighted_sum(self.weights, log_probabilities, lambda table: table.argmax(axis=1)[:, None] == classes)
         return np.asarray(np.log((1 - self.smooth) * votes / votes.sum(axis=1, keepdims=True) + self.smooth * soft))
 
 
@@ -154,12 +161,6 @@ def stack_features(log_probabilities: Array) -> Array:
     n_members, n_rows, n_classes = log_probabilities.shape
     rows_first = np.moveaxis(np.maximum(log_probabilities, FLOOR), 0, 1).reshape(n_rows, n_members * n_classes)
     return rows_first.astype(np.float64) / 5.0
-
-
-def lone_member(weights: Sequence[float]) -> int:
-    """1 + the position of the only member with a weight; 0 if there are several."""
-    present = [position for position, weight in enumerate(weights) if weight]
-    return present[0] + 1 if len(present) == 1 else 0
 
 
 KINDS: dict[str, type[Any]] = {

@@ -82,7 +82,7 @@ def metrics_of(hearing: Hearing, judge: Judge, chosen: Entry, best: Entry) -> di
         **usual(headline, metric),
         "score": published(metric, judge.score(chosen)),
         "best_member": {
-            "name": best_name(hearing.library.rows(judge.rows), metric),
+            "name": best_name(hearing.library, judge.rows, metric),
             "score": published(metric, judge.score(best)),
             "error": rival.error,
         },
@@ -123,18 +123,21 @@ def effects_of(
     if len(hearing.library.members) < 2:
         return []
     soft = next((other for other in others if other.name == "soft"), None) or hearing.entry("soft")
-    plain, plain_soft = (replace(one, labels=one.table.argmax(axis=1)) for one in (chosen, soft))
     ridges = [pool.ridge for pool in final.pools if isinstance(pool, LogLinearPool)]
     fixed = replace(hearing.plan.options, ridge=max(ridges, default=0.0))
-    return ablation.effects(
-        hearing.library,
-        judge,
-        lambda name, library: hearing.entry(name, library, options=fixed),
-        chosen=chosen,
-        plain=plain,
-        soft=plain_soft,
-        best=best,
-    )
+    rests = {name: hearing.entry(chosen.name, without=name, options=fixed) for name in hearing.library.members}
+    plain, plain_soft = (replace(one, labels=one.table.argmax(axis=1)) for one in (chosen, soft))
+    steps = [("blending (soft voting over the best member)", plain_soft, best)]
+    if chosen.name != "soft":
+        raw = replace(fixed, calibration="none", bias="none")
+        uncalibrated = hearing.entry(chosen.name, how="likeliest", options=raw)
+        steps.append((f"weights ({chosen.name} over soft voting)", uncalibrated, plain_soft))
+        if (uncalibrated.table != plain.table).any():
+            steps.append(("calibration (temperatures and bias)", plain, uncalibrated))
+    if (chosen.labels != plain.labels).any():
+        steps.append(("labels by expected metric over the likeliest class", chosen, plain))
+    found = [ablation.effect("member", name, judge, chosen, rest) for name, rest in rests.items()]
+    return found + [ablation.effect("step", name, judge, with_it, rest) for name, with_it, rest in steps]
 
 
 def boards(judge: Judge, chosen: Entry, best: Entry, *, plan: Plan, n_test: int, gain: float) -> dict[str, Any]:

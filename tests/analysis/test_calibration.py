@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 from sklearn.metrics import accuracy_score, cohen_kappa_score, f1_score, log_loss, recall_score
 
+from analysis import calibration
 from analysis.calibration import (
     bias_by_loss,
     bias_by_metric,
@@ -90,3 +91,11 @@ def test_counts_give_scikit_learns_number(metric: str) -> None:
     assert ours == pytest.approx(
         SCIKIT_LEARN[metric](labels, answers, np.exp(logs)), abs=1e-6 if metric == "log_loss" else 1e-12
     )
+
+
+def test_temperature_and_bias_are_undone_together() -> None:
+    logs, labels = calibrated()
+    spoiled = log_softmax(2.0 * (logs + np.array([0.8, 0.0, -0.5, -0.3])))
+    heat, bias = calibration.calibrated(spoiled, labels, after=True, bias="loss", metric="macro_f1", ridge=1e-6)
+    mended = log_softmax(scaled(spoiled, heat) + bias)
+    np.testing.assert_allclose(np.exp(mended), np.exp(logs), atol=0.03)
