@@ -70,12 +70,21 @@ def agreement_weights(
         for group in cliques(labels, n_classes).groups:
             weights[group] = 1 / len(group)
         return capped(weights)
-    found = agreement(labels, n_classes).agreement
-    solved = np.linalg.solve(found + ridge * np.eye(n_files), np.asarray(scores, dtype=np.float64))
-    weights = np.maximum(solved, 0)
+    weights = np.maximum(ridge_solution(labels, scores, n_classes, ridge=ridge), 0)
     if weights.max() <= EVEN * weights.min() and not cliques(labels, n_classes).groups:
         return np.full(n_files, 1 / n_files)  # such differences are noise of the board, and a majority is safe
     return capped(weights)
+
+
+def ridge_weights(labels: Array, scores: Sequence[float] | Array, n_classes: int) -> Array:
+    """`agreement_weights` without evening out: for a vote that is guarded row by row."""
+    return capped(np.maximum(ridge_solution(labels, scores, n_classes), 0))
+
+
+def ridge_solution(labels: Array, scores: Sequence[float] | Array, n_classes: int, *, ridge: float = RIDGE) -> Array:
+    """`solve(A + ridge I, scores)`, A the agreement of the files.  # (n_files,)"""
+    found = agreement(labels, n_classes).agreement
+    return np.linalg.solve(found + ridge * np.eye(labels.shape[1]), np.asarray(scores, dtype=np.float64))
 
 
 def capped(weights: Array) -> Array:

@@ -28,8 +28,8 @@ def main(
     method: Annotated[
         Method,
         typer.Option(
-            help="majority: one vote each; weighted: agreement-ridge weights; soft: weighted mean of probabilities, "
-            "labels smoothed; auto: soft if all files are probabilities, else weighted."
+            help="majority: one vote each; weighted: by agreement and board scores, where that is convincing; soft: "
+            "weighted mean of probabilities, labels smoothed; auto: soft if all files are probabilities, else weighted."
         ),
     ] = "auto",
     smooth: Annotated[float, typer.Option(help="Share that a label leaves to other classes.", min=0, max=0.5)] = 0.1,
@@ -48,7 +48,8 @@ def main(
     """Vote: one submission out of many files."""
     from analysis.label_table import read_label_table
     from analysis.overrides import apply_overrides
-    from analysis.voting import agreement_weights, best_first, cliques, ranking
+    from analysis.voting import best_first, cliques, ranking
+    from analysis.voting_cast import cast_labels, cast_soft
 
     competition = competition_at(index)
     if competition is None:
@@ -64,20 +65,22 @@ def main(
     chosen = method
     if method == "auto":
         chosen = "soft" if all(file.probabilities is not None for file in found.files) else "weighted"
-    even = np.full(len(files), 1 / len(files))
-    weights = even if chosen == "majority" else agreement_weights(found.labels, n_classes, scores=scores)
     ranked = ranking(found.labels, n_classes)
     order = best_first(scores, len(files)) if scores else [column for column, _ in ranked]
     if chosen == "soft":
-        weights = with_capped_labels(found, weights)
-    voted, shares = cast(found, weights, order, chosen, smooth)
+        cast = cast_soft(found.files, n_classes, scores=scores, smooth=smooth)
+    else:
+        cast = cast_labels(found.labels, n_classes, scores=scores, order=order, even=chosen == "majority")
+    weights, voted, shares = cast.weights, cast.labels, cast.shares
     groups = [[found.names[column] for column in group] for group in cliques(found.labels, n_classes).groups]
     changed = apply_overrides(override, voted, shares, competition) if override else 0
     show(found, weights, scores=scores, ranked=ranked, groups=groups, voted=voted, method=chosen)
+    if cast.remark:
+        print(cast.remark)
     if by_class:
         show_classes(found)
     if not dry_run:
-        content = sidecar_of(found, weights, scores, chosen, groups)
+        content = sidecar_of(found, weights, scores, chosen, groups) | ({"vote": cast.remark} if cast.remark else {})
         if override:
             content |= {"tainted": True, "overrides": {"file": override.name, "rows": changed}}
         path = write(name, out, index, params=params, voted=voted, shares=shares, content=content)
@@ -101,33 +104,6 @@ def read_scores(given: list[str], names: list[str]) -> list[float] | None:
     if not all(0 <= value <= 1 for value in found.values()):
         raise ParamsError(f"--score: scores lie between 0 and 1; given {found}")
     return [found[name] for name in names]
-
-
-def with_capped_labels(found: Any, weights: np.ndarray[Any, Any]) -> np.ndarray[Any, Any]:
-    """In a mean of probabilities, a file of labels only gets at most an even share: it cannot say how sure it is."""
-    labels_only = np.array([file.probabilities is None for file in found.files])
-    result = np.where(labels_only, np.minimum(weights, 1 / len(weights)), weights)
-    return np.asarray(result / result.sum())
-
-
-def cast(
-    found: Any, weights: np.ndarray[Any, Any], order: list[int], method: Method, smooth: float
-) -> tuple[np.ndarray[Any, Any], np.ndarray[Any, Any]]:
-    """(labels, probabilities) of the vote.  # (n_rows,), (n_rows, n_classes)"""
-    from analysis.disagreement import vote_counts
-    from analysis.team_values import smoothed
-    from analysis.voting import blend, weighted_vote
-
-    n_classes = len(found.classes)
-    if method == "soft":
-        tables = [
-            smoothed(file.labels, n_classes, smooth) if file.probabilities is None else file.probabilities
-            for file in found.files
-        ]
-        shares = blend(tables, weights)
-        return np.round(shares, 6).argmax(axis=1), shares
-    shares = vote_counts(found.labels, n_classes, weights)
-    return weighted_vote(found.labels, weights, n_classes, order=order), shares / shares.sum(axis=1, keepdims=True)
 
 
 def show(
