@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from augmentation.recipe import Operations
+from augmentation.recipe import columns_of, ranges_of
 
 Floats = npt.NDArray[np.float64]
 SEARCH: dict[str, tuple[float, float]] = {  # where each knob is looked for at first; it may move beyond
@@ -86,11 +86,9 @@ def settings(knob: Knob) -> list[Knob]:
 def range_knob(place: str, search: tuple[float, float]) -> Knob:
     """A knob for a range of the schema, as in "blur.sigma"."""
     operation, field = place.split(".")
-    kinds = Operations.model_fields[operation].annotation.__args__  # type: ignore[union-attr]
-    fields = next(kind for kind in kinds if kind is not type(None)).model_fields
-    extra: Any = fields[field].json_schema_extra
-    columns = tuple(f"{operation}_{field}" + (f"_{part}" if part else "") for part in extra["parts"] or [""])
-    ranges = [info for info in fields.values() if info.json_schema_extra]
+    ranges = ranges_of(operation)
+    extra = ranges[field]
+    columns = tuple(columns_of(operation, field))
     low, high = search if operation in ("blur", "noise") else (extra["neutral"], extra["neutral"])
     single = len(ranges) == 1
     return Knob(
@@ -100,10 +98,7 @@ def range_knob(place: str, search: tuple[float, float]) -> Knob:
 
 def neutral_entry(operation: str) -> dict[str, Any]:
     """All ranges of an operation at their neutral points."""
-    kinds = Operations.model_fields[operation].annotation.__args__  # type: ignore[union-attr]
-    fields = next(kind for kind in kinds if kind is not type(None)).model_fields
-    extras = {name: info.json_schema_extra for name, info in fields.items() if info.json_schema_extra}
-    return {name: [extra["neutral"], extra["neutral"]] for name, extra in extras.items()}
+    return {field: [extra["neutral"], extra["neutral"]] for field, extra in ranges_of(operation).items()}
 
 
 def coin_knob(place: str) -> Knob:

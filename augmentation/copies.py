@@ -10,7 +10,9 @@ While training, draw a whole epoch at once with copy = epoch (plan.partners find
     weight = plan.weights(draws, partner)                                           # share of the source's label
     image = copier.render_drawn(copier.prepare(pixels), draws, i, partner=copier.prepare(partner_pixels))
 
-One pair of prepared source and partner per image is all that is held in memory. Not safe in threads: one per thread.
+With `encoding: jpeg` a copy is what a reader of its file sees: rendering encodes and decodes it. Such copies are made
+in planes where all that was drawn has a form in them (planar.py), the others in RGB. One pair of prepared source and
+partner per image is all that is held in memory. Not safe in threads: one per thread.
 """
 
 from __future__ import annotations
@@ -24,9 +26,10 @@ import cv2
 import numpy as np
 import numpy.typing as npt
 
-from augmentation import documents, geometry, operations
+from augmentation import documents, geometry, operations, planar
 from augmentation.catalogue import Transform, apply_transform, open_catalogue
 from augmentation.drawing import Draws, Floats, copy_keys, draw, words
+from augmentation.encoding import encode, through_jpeg
 from augmentation.noise import PixelRandom, Pixels, as_pixels
 from augmentation.recipe import AugmentParams
 
@@ -38,9 +41,18 @@ class Prepared:
     """A source at about the size of its copies, with what its copies share."""
 
     pixels: Pixels  # (height, width, 3)
-    wide: Pixels  # (height, width, 4), for the warp
     shape: tuple[int, int]  # of the source itself
     grey_mean: float
+
+    @cached_property
+    def wide(self) -> Pixels:
+        """With a fourth channel, for the warp.  # (height, width, 4)"""
+        return widened(self.pixels)
+
+    @cached_property
+    def planes(self) -> tuple[Pixels, Pixels]:
+        """Y, and U and V, for the warp."""
+        return planar.from_rgb(self.pixels)
 
 
 class Copier:
@@ -68,7 +80,7 @@ class Copier:
         """Shrink a source once for all its copies."""
         small = geometry.prepare_source(pixels, self.size, self.params.fit)
         grey = float(np.dot(cv2.mean(small)[:3], operations.GREY))
-        return Prepared(small, widened(small), (pixels.shape[0], pixels.shape[1]), grey)
+        return Prepared(small, (pixels.shape[0], pixels.shape[1]), grey)
 
     def render(
         self, pixels: Pixels, source_id: str, copy: int, partner_pixels: Pixels | None = None, *, view: str = "train"
@@ -80,31 +92,41 @@ class Copier:
     def render_drawn(self, source: Prepared, draws: Draws, i: int, *, partner: Prepared | None = None) -> Pixels:
         """The i-th of the drawn copies, artefacts of JPEG included.  # uint8 (height, width, 3)"""
         row = draws.row(i)
-        pixels = self.pixels(source, row, draws.keys[i : i + 1], partner)
-        quality = row.get("jpeg_quality", 100.0)
-        return pixels if quality >= 100 else operations.jpeg_artefacts(pixels, quality)
+        planes = self.made(source, draws, i, row, partner)
+        quality = self.quality(row)
+        return planes[0] if quality is None else through_jpeg(planes, quality, size=self.size or source.shape)
 
     def encode_drawn(self, source: Prepared, draws: Draws, i: int, *, partner: Prepared | None = None) -> Pixels:
         """The same copy as bytes in the recipe's encoding; as JPEG it is compressed once, with the drawn quality."""
-        if self.params.encoding != "jpeg":
-            return operations.encode(self.render_drawn(source, draws, i, partner=partner), self.params.encoding, 0)
         row = draws.row(i)
-        pixels = self.pixels(source, row, draws.keys[i : i + 1], partner)
-        quality = row.get("jpeg_quality", 100.0)
-        return operations.encode(pixels, "jpeg", self.params.jpeg_quality if quality >= 100 else round(quality))
+        planes = self.made(source, draws, i, row, partner)
+        quality = self.quality(row)
+        if quality is not None and self.params.encoding != "jpeg":
+            planes = [through_jpeg(planes, quality)]
+        return encode(planes, self.params.encoding, quality=quality or 0, size=self.size or source.shape)
 
-    def pixels(
-        self, source: Prepared, row: dict[str, float], key: npt.NDArray[np.uint64], partner: Prepared | None
-    ) -> Pixels:
-        """A copy before its compression."""
-        random = self.random.restart(np.concatenate([words(key, f"pixels_{i}") for i in range(3)]))
+    def quality(self, row: dict[str, float]) -> int | None:
+        """The quality with which a copy goes through JPEG; None where it does not."""
+        drawn = row.get("jpeg_quality", 100.0)
+        if drawn < 100:
+            return round(drawn)
+        return self.params.jpeg_quality if self.params.encoding == "jpeg" else None
+
+    def made(
+        self, source: Prepared, draws: Draws, i: int, row: dict[str, float], partner: Prepared | None
+    ) -> list[Pixels]:
+        """A copy before its compression: one array of RGB, or three planes."""
+        random, key = self.random.restart(draws.pixel_words[i]), draws.keys[i : i + 1]
+        in_planes = self.params.encoding == "jpeg" and planar.possible(row)
         target = self.size or source.shape
-        pixels = self.placed(self.on_paper(source, row, random), source.shape, row, target)
+        planes = self.placed(source, row, target, random, in_planes)
         if partner is not None:
             other = draw(self.partner_params, words(key, "partner"), view="testlike").row(0)
-            pixels = mix(pixels, self.placed(partner.wide, partner.shape, other, target), row, random)
-        pixels = operations.apply(pixels, row, random, grey_mean=source.grey_mean)
-        return self.foreign(pixels, row, key)
+            planes = mix(planes, self.placed(partner, other, target, random, in_planes), row, random)
+        if in_planes:
+            return planar.apply(planes, row, random, grey_mean=source.grey_mean)
+        pixels = operations.apply(planes[0], row, random, grey_mean=source.grey_mean)
+        return [self.foreign(pixels, row, key)]
 
     def foreign(self, pixels: Pixels, row: dict[str, float], key: npt.NDArray[np.uint64]) -> Pixels:
         """The transforms of albumentations that were drawn."""
@@ -129,11 +151,15 @@ class Copier:
             pixels = documents.crease(pixels, count, row["crease_strength"], random)
         return widened(pixels)
 
-    def placed(self, pixels: Pixels, shape: tuple[int, int], row: dict[str, float], target: tuple[int, int]) -> Pixels:
-        """The copy's geometry, in one warp.  # (h, w, 4) -> (height, width, 3)"""
-        prepared = (pixels.shape[0], pixels.shape[1])
-        matrix = geometry.copy_matrix(shape, prepared, target, fit=self.params.fit, row=row)
-        return geometry.warp(pixels, matrix, target, self.params.border)
+    def placed(
+        self, source: Prepared, row: dict[str, float], target: tuple[int, int], random: PixelRandom, in_planes: bool
+    ) -> list[Pixels]:
+        """The copy's geometry, in one warp for each resolution."""
+        prepared = (source.pixels.shape[0], source.pixels.shape[1])
+        matrix = geometry.copy_matrix(source.shape, prepared, target, fit=self.params.fit, row=row)
+        if in_planes:
+            return planar.placed(source, matrix, target, self.params.border)
+        return [geometry.warp(self.on_paper(source, row, random), matrix, target, self.params.border)]
 
 
 def widened(pixels: Pixels) -> Pixels:
@@ -141,14 +167,15 @@ def widened(pixels: Pixels) -> Pixels:
     return as_pixels(cv2.cvtColor(pixels, cv2.COLOR_RGB2RGBA))
 
 
-def mix(pixels: Pixels, partner: Pixels, row: dict[str, float], random: PixelRandom) -> Pixels:
+def mix(planes: list[Pixels], partner: list[Pixels], row: dict[str, float], random: PixelRandom) -> list[Pixels]:
     """Blend the two by the drawn share (mixup), or paste a rectangle of the partner (cutmix)."""
     if (share := row.get("mixup", 1.0)) < 1:
-        return as_pixels(cv2.addWeighted(pixels, share, partner, 1 - share, 0))
+        return [as_pixels(cv2.addWeighted(a, share, b, 1 - share, 0)) for a, b in zip(planes, partner, strict=True)]
     share = row.get("cutmix", 1.0)
-    height, width = pixels.shape[:2]
+    height, width = planes[0].shape[:2]
     tall, wide = (round(side * (1 - share) ** 0.5) for side in (height, width))
     top, left = int(random.uniform(0, height - tall + 1)), int(random.uniform(0, width - wide + 1))
-    result = pixels.copy()
-    result[top : top + tall, left : left + wide] = partner[top : top + tall, left : left + wide]
-    return result
+    for plane, other, scale in zip(planes, partner, planar.SCALES, strict=False):
+        rows, columns = (slice(-(-a // scale), -(-b // scale)) for a, b in ((top, top + tall), (left, left + wide)))
+        plane[rows, columns] = other[rows, columns]
+    return planes

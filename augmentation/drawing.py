@@ -7,14 +7,15 @@ computed in any order and on any machine, and one more operation in the recipe l
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field
+from functools import cached_property
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
-from augmentation.recipe import AugmentParams, Flip, Mix, Noise, Operation
+from augmentation.recipe import AugmentParams, Flip, Mix, Noise, Operation, columns_of, ranges_of
 
 Floats = npt.NDArray[np.float64]
 Keys = npt.NDArray[np.uint64]
@@ -31,16 +32,14 @@ class Draws:
     def __len__(self) -> int:
         return len(self.keys)
 
+    @cached_property
+    def pixel_words(self) -> Keys:
+        """What starts the random stream of each copy's pixels.  # (n_copies, 3)"""
+        return np.stack([words(self.keys, f"pixels_{i}") for i in range(3)], axis=1)
+
     def row(self, i: int) -> dict[str, float]:
         """The values of one copy."""
         return {name: float(values[i]) for name, values in self.columns.items()}
-
-    def rows(self) -> Iterator[dict[str, float]]:
-        """The values of each copy in turn."""
-        names = list(self.columns)
-        matrix = np.stack(list(self.columns.values()), axis=1) if names else np.zeros((len(self), 0))
-        for values in matrix.tolist():
-            yield dict(zip(names, values, strict=True))
 
 
 def copy_keys(seed: int, view: str, source_ids: Sequence[str], copies: Sequence[int] | npt.NDArray[Any]) -> Keys:
@@ -107,13 +106,9 @@ def draw_operation(keys: Keys, name: str, operation: Operation, strength: Floats
     """The columns of one operation; copies that don't get it hold the neutral values."""
     active = uniform(keys, name) < operation.probability
     columns: dict[str, Floats] = {}
-    for field_name, info in type(operation).model_fields.items():
-        extra: Any = info.json_schema_extra
-        if not isinstance(extra, dict):
-            continue
+    for field_name, extra in ranges_of(name).items():
         low, high = getattr(operation, field_name)
-        for part in extra["parts"] or [""]:
-            column = f"{name}_{field_name}" + (f"_{part}" if part else "")
+        for column in columns_of(name, field_name):
             values = low + (high - low) * uniform(keys, column)
             if strength is not None:
                 values = np.clip(extra["neutral"] + strength * (values - extra["neutral"]), *extra["bounds"])

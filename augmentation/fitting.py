@@ -68,7 +68,9 @@ def fit_noise(params: AugmentParams, train: Images, test: Images, *, budget: int
     if min(train.count, test.count) < FEWEST:
         raise DataError(f"{train.count} training and {test.count} test images; noise fitting needs {FEWEST} of each")
     random = np.random.default_rng(seed)
-    plain = params.model_copy(update={"operations": Operations(), "extra": [], "mixup": Mix(), "cutmix": Mix()})
+    plain = params.model_copy(
+        update={"operations": Operations(), "extra": [], "mixup": Mix(), "cutmix": Mix(), "encoding": "raw"}
+    )
     copier = Copier(plain)
     order = [int(i) for i in random.permutation(test.count)]
     compared = min(train.count, test.count, max(COMPARED[0], min(COMPARED[1], budget // 50)))

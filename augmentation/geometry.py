@@ -100,25 +100,28 @@ def warp(wide: Pixels, matrix: Floats, target: tuple[int, int], border: Border) 
     Four channels take half the time of three. It goes in strips, so that a strip is still in the processor's cache when
     its fourth channel is dropped.
     """
-    if wide.shape[:2] == target and np.abs(matrix - np.eye(3)).max() < 1e-9:
+    if wide.shape[:2] == target and is_identity(matrix):
         return np.asarray(cv2.cvtColor(wide, cv2.COLOR_RGBA2RGB), dtype=np.uint8)
     height, width = target
-    options: dict[str, Any] = {
-        "flags": cv2.INTER_LINEAR,
-        "borderMode": BORDERS[border.mode],
-        "borderValue": (*border.colour, 0),
-    }
-    affine = abs(matrix[2, 0]) + abs(matrix[2, 1]) < 1e-12
     wide.reshape(-1)[::64].max()  # reads the source into the cache in order, as a turned warp jumps about in it: -10%
     result = np.empty((height, width, 3), dtype=np.uint8)
     rows = max(1, STRIP_PIXELS // width)
     for top in range(0, height, rows):
         part = result[top : top + rows]
-        placed = moved(0, -top) @ matrix
-        size = (width, part.shape[0])
-        if affine:
-            strip = cv2.warpAffine(wide, placed[:2], size, **options)
-        else:
-            strip = cv2.warpPerspective(wide, placed, size, **options)
+        strip = warp_plane(wide, moved(0, -top) @ matrix, (part.shape[0], width), border.mode, (*border.colour, 0))
         cv2.cvtColor(strip, cv2.COLOR_RGBA2RGB, dst=part)
     return result
+
+
+def warp_plane(plane: Pixels, matrix: Floats, target: tuple[int, int], mode: str, outside: tuple[float, ...]) -> Pixels:
+    """One bilinear warp to `target` (height, width), of one or of four channels; `outside` fills a constant border."""
+    size = (target[1], target[0])
+    options: dict[str, Any] = {"flags": cv2.INTER_LINEAR, "borderMode": BORDERS[mode], "borderValue": outside}
+    if abs(matrix[2, 0]) + abs(matrix[2, 1]) < 1e-12:
+        return np.asarray(cv2.warpAffine(plane, matrix[:2], size, **options), dtype=np.uint8)
+    return np.asarray(cv2.warpPerspective(plane, matrix, size, **options), dtype=np.uint8)
+
+
+def is_identity(matrix: Floats) -> bool:
+    """Whether a warp would change nothing."""
+    return bool(np.abs(matrix - np.eye(3)).max() < 1e-9)

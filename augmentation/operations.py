@@ -33,10 +33,11 @@ def apply(pixels: Pixels, row: Row, random: PixelRandom, *, grey_mean: float) ->
         pixels = as_pixels(cv2.LUT(pixels, np.rint(255 * (np.arange(256) / 255) ** exponent).astype(np.uint8)))
     if darkness := row.get("shadow_darkness"):
         pixels = documents.shadow(pixels, darkness, random)
+    angle = random.uniform(0, math.pi)  # of a motion
     if row.get("noise_first"):
-        pixels = lens(sensor(pixels, row, random), row, random)
+        pixels = lens(sensor(pixels, row, random), row, angle)
     else:
-        pixels = sensor(lens(pixels, row, random), row, random)
+        pixels = sensor(lens(pixels, row, angle), row, random)
     if holes := row.get("dropout_holes"):
         pixels = dropout(pixels, round(holes), row["dropout_size"], random)
     return pixels
@@ -69,16 +70,19 @@ def colour_matrix(row: Row, grey_mean: float) -> npt.NDArray[np.float32] | None:
     return np.column_stack([matrix, offset]).astype(np.float32)
 
 
-def lens(pixels: Pixels, row: Row, random: PixelRandom) -> Pixels:
-    """Blur of all kinds, sharpening, and the loss of size."""
-    if (sigma := row.get("blur_sigma", 0.0)) > 0.1:
+def lens(pixels: Pixels, row: Row, angle: float, *, scale: int = 1) -> Pixels:
+    """Blur of all kinds, sharpening, and the loss of size; all of it linear, the same for each channel.
+
+    A plane that has 1 / `scale` of the copy's resolution is blurred as the copy is.
+    """
+    if (sigma := row.get("blur_sigma", 0.0) / scale) > 0.1:
         pixels = gaussian_blur(pixels, sigma)
-    if (length := row.get("motion_length", 0.0)) >= 1.5:
-        pixels = as_pixels(cv2.filter2D(pixels, -1, line_kernel(length, random.uniform(0, math.pi))))
-    if (radius := row.get("defocus_radius", 0.0)) >= 0.5:
+    if (length := row.get("motion_length", 0.0) / scale) >= 1.5:
+        pixels = as_pixels(cv2.filter2D(pixels, -1, line_kernel(length, angle)))
+    if (radius := row.get("defocus_radius", 0.0) / scale) >= 0.5:
         pixels = as_pixels(cv2.filter2D(pixels, -1, disc_kernel(radius)))
     if amount := row.get("sharpen_amount"):
-        pixels = as_pixels(cv2.addWeighted(pixels, 1 + amount, gaussian_blur(pixels, 1.0), -amount, 0))
+        pixels = as_pixels(cv2.addWeighted(pixels, 1 + amount, gaussian_blur(pixels, 1 / scale), -amount, 0))
     if (factor := row.get("downscale_factor", 1.0)) < 1:
         pixels = downscale(pixels, factor)
     return pixels
@@ -138,18 +142,3 @@ def dropout(pixels: Pixels, holes: int, size: float, random: PixelRandom) -> Pix
         top, left = int(random.uniform(0, height - tall + 1)), int(random.uniform(0, width - wide + 1))
         result[top : top + tall, left : left + wide] = int(random.uniform(0, 256))
     return result
-
-
-def jpeg_artefacts(pixels: Pixels, quality: float) -> Pixels:
-    """To JPEG and back, for copies that are stored otherwise."""
-    return as_pixels(cv2.imdecode(encode(pixels, "jpeg", round(quality)), cv2.IMREAD_COLOR_RGB))
-
-
-def encode(pixels: Pixels, encoding: str, quality: int) -> Pixels:
-    """The bytes of a copy as JPEG, PNG or raw, as a flat array."""
-    if encoding == "raw":
-        return np.ascontiguousarray(pixels).reshape(-1)
-    bgr = cv2.cvtColor(pixels, cv2.COLOR_RGB2BGR)
-    if encoding == "png":
-        return as_pixels(cv2.imencode(".png", bgr)[1]).reshape(-1)
-    return as_pixels(cv2.imencode(".jpg", bgr, [cv2.IMWRITE_JPEG_QUALITY, quality])[1]).reshape(-1)

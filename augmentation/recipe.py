@@ -249,6 +249,25 @@ class Operations(Section):
         return {name: getattr(self, name) for name in type(self).model_fields if getattr(self, name) is not None}
 
 
+def kind_of(name: str) -> type[Operation]:
+    """The schema of an operation."""
+    kinds: Any = Operations.model_fields[name].annotation
+    kind: type[Operation] = next(kind for kind in kinds.__args__ if kind is not type(None))
+    return kind
+
+
+def ranges_of(name: str) -> dict[str, dict[str, Any]]:
+    """The ranges of an operation by field: their bounds, neutral point and parts."""
+    extras = {field: info.json_schema_extra for field, info in kind_of(name).model_fields.items()}
+    return {field: extra for field, extra in extras.items() if isinstance(extra, dict)}
+
+
+def columns_of(name: str, field: str) -> list[str]:
+    """The drawn columns of a range, as in "tint_gain_r"."""
+    parts = ranges_of(name)[field]["parts"]
+    return [f"{name}_{field}_{part}" for part in parts] or [f"{name}_{field}"]
+
+
 class Mix(Section):
     """Mixup or cutmix: share of the source's label from Beta(alpha, alpha); partners come from the same fold."""
 

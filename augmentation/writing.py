@@ -20,6 +20,7 @@ import pandas as pd
 
 from augmentation.copies import Copier, Prepared
 from augmentation.drawing import Draws
+from augmentation.encoding import decode
 from augmentation.plan import Integers, Plan
 from augmentation.recipe import AugmentParams
 from storage.errors import IntegrityError, ResourceError
@@ -70,10 +71,10 @@ class Sources:
             data = self.shards.read(shard, offset, size)
         except IntegrityError as error:
             raise IntegrityError(f"source {image_id}: {error}") from None
-        pixels = cv2.imdecode(np.frombuffer(data, dtype=np.uint8), cv2.IMREAD_COLOR_RGB)
+        pixels = decode(np.frombuffer(data, dtype=np.uint8))
         if pixels is None:
             raise IntegrityError(f"source {image_id}: {shard} at {offset:,} holds no image. Run: dvc repro prepare")
-        return np.asarray(pixels, dtype=np.uint8)
+        return pixels
 
 
 def read_places(train: pd.DataFrame) -> list[Place]:

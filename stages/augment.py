@@ -22,6 +22,7 @@ from typing import IO, Annotated
 import cv2
 import numpy as np
 import pandas as pd
+import simplejpeg
 import typer
 
 from augmentation.catalogue import open_catalogue
@@ -37,7 +38,7 @@ from storage.atomic import TEMPORARY, building, replace_folder
 from storage.errors import ResourceError
 
 WORK = Path(".podium/augment")
-VERSION = 1  # raised whenever the same recipe would give other pixels
+VERSION = 2  # raised whenever the same recipe would give other pixels
 
 
 def main(
@@ -124,7 +125,9 @@ def write_all(tasks: list[ShardTask], *, params: AugmentParams, source_folder: P
 def work_key(params: AugmentParams, index: Index, folds: Folds) -> str:
     """A name for everything that determines the bytes; workers and backend do not."""
     recipe = params.model_dump_json(exclude={"workers", "backend"})
-    return content_hash([VERSION, recipe, index.hash, folds.hash, cv2.__version__, np.__version__])
+    return content_hash(
+        [VERSION, recipe, index.hash, folds.hash, cv2.__version__, simplejpeg.__version__, np.__version__]
+    )
 
 
 def require_space(folder: Path, needed: float) -> None:

@@ -6,6 +6,7 @@ import pytest
 from sklearn.datasets import load_sample_images
 
 from augmentation import documents, operations
+from augmentation.encoding import encode, through_jpeg
 from augmentation.noise import PixelRandom
 
 PHOTO = cv2.resize(load_sample_images().images[1], (96, 64), interpolation=cv2.INTER_AREA)
@@ -111,11 +112,11 @@ def test_creases_and_shadows_do_what_they_say():
 
 @pytest.mark.parametrize("encoding", ["png", "raw"])
 def test_lossless_encodings_give_the_pixels_back(encoding):
-    data = operations.encode(PHOTO, encoding, 0)
+    data = encode([PHOTO], encoding)
     back = data.reshape(PHOTO.shape) if encoding == "raw" else cv2.imdecode(data, cv2.IMREAD_COLOR_RGB)
     assert np.array_equal(back, PHOTO)
 
 
 def test_artefacts_grow_as_quality_falls():
-    errors = [np.abs(operations.jpeg_artefacts(PHOTO, q).astype(int) - PHOTO).mean() for q in (95, 60, 20)]
+    errors = [np.abs(through_jpeg([PHOTO], q).astype(int) - PHOTO).mean() for q in (95, 60, 20)]
     assert errors[0] < errors[1] < errors[2]
