@@ -1,0 +1,42 @@
+"""A copy's bytes as JPEG, PNG or raw; JPEG is always 4:2:0, and decoded as every reader of the copies does it.
+
+A copy is one array, RGB (height, width, 3), or three planes: Y, and U and V of half the resolution. Y has even sides,
+although the copy may be a row or a column smaller: libjpeg-turbo reads Y up to there.
+"""
+
+from __future__ import annotations
+
+import cv2
+import numpy as np
+import simplejpeg
+
+from augmentation.noise import Pixels, as_pixels
+
+
+def encode(planes: list[Pixels], encoding: str, *, quality: int = 0, size: tuple[int, int] | None = None) -> Pixels:
+    """The bytes of a copy as a flat array; `quality` is that of JPEG, the only encoding that takes three planes.
+
+    `size` (height, width) is that of a copy in planes.
+    """
+    pixels = planes[0]
+    if encoding == "raw":
+        return np.ascontiguousarray(pixels).reshape(-1)
+    if encoding == "png":
+        return as_pixels(cv2.imencode(".png", cv2.cvtColor(pixels, cv2.COLOR_RGB2BGR))[1]).reshape(-1)
+    if size is not None and len(planes) == 3:
+        height, width = size
+        data = simplejpeg.encode_jpeg_yuv_planes(pixels[:height, :width], *planes[1:], quality)
+    else:
+        data = simplejpeg.encode_jpeg(np.ascontiguousarray(pixels), quality, "RGB", "420")
+    return np.frombuffer(data, dtype=np.uint8)
+
+
+def decode(data: Pixels) -> Pixels | None:
+    """RGB pixels of a JPEG or PNG; None where there is no image in it.  # (height, width, 3)"""
+    pixels = cv2.imdecode(data, cv2.IMREAD_COLOR_RGB)
+    return None if pixels is None else as_pixels(pixels)
+
+
+def through_jpeg(planes: list[Pixels], quality: int, *, size: tuple[int, int] | None = None) -> Pixels:
+    """To JPEG and back: what a reader of the file sees.  # (height, width, 3)"""
+    return as_pixels(decode(encode(planes, "jpeg", quality=quality, size=size)))

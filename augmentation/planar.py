@@ -1,0 +1,163 @@
+"""Copies kept in planes, as JPEG stores them: Y at full, U and V at half the resolution (4:2:0, JFIF).
+
+Half the numbers of RGB, and none of JPEG's conversions: a recipe with `encoding: jpeg` takes this way for each copy
+whose drawn operations all have a form in planes (`possible`); all others stay in RGB. Nothing but the row decides.
+
+Geometry and lens treat each plane alike, jitter is the same linear map as in RGB, and Gaussian noise has, plane by
+plane, the variances that independent noise in R, G and B has after conversion to 4:2:0, and its correlation of Y with
+U and V. What differs from RGB: colours are cut to what can be shown once, by the reader, not after each operation;
+chroma is averaged before, not after, the operations; U and V share no more noise than they have in common with Y.
+"""
+
+from __future__ import annotations
+
+import math
+from functools import cache
+from typing import Any, Protocol
+
+import cv2
+import numpy as np
+import numpy.typing as npt
+
+from augmentation import geometry, operations
+from augmentation.noise import BLOCK, IN_BYTES, PixelRandom, Pixels, as_pixels, byte_table, noise_bytes
+from augmentation.recipe import Border, Operations, columns_of, ranges_of
+
+Row = dict[str, float]
+Planes = list[Pixels]  # Y of even sides, U, V
+
+
+class Prepared(Protocol):
+    """What is needed of a source."""
+
+    @property
+    def pixels(self) -> Pixels:
+        """RGB.  # (height, width, 3)"""
+
+    @property
+    def planes(self) -> tuple[Pixels, Pixels]:
+        """What `from_rgb` makes of them."""
+
+
+SCALES = (1, 2, 2)
+FORMS = {
+    "flip", "rotate", "shift", "scale", "shear", "perspective", "jitter", "blur", "motion", "defocus", "sharpen",
+    "downscale", "noise", "jpeg",
+}  # fmt: skip
+TO_YUV = np.array(
+    [[0.299, 0.587, 0.114], [-0.168736, -0.331264, 0.5], [0.5, -0.418688, -0.081312]]
+)  # JFIF 1.02; U and V lie about 128
+COVARIANCE = TO_YUV @ TO_YUV.T  # of Y, U and V where R, G and B have independent noise of variance 1
+LUMA = math.sqrt(COVARIANCE[0, 0])  # 0.668: standard deviation in Y
+SHARES = [  # of U and of V: slope upon the noise of Y, and standard deviation beside it, in the mean of 2 x 2
+    (slope, math.sqrt(variance - slope**2 * COVARIANCE[0, 0]) / 2)
+    for slope, variance in zip(COVARIANCE[0, 1:] / COVARIANCE[0, 0], np.diag(COVARIANCE)[1:], strict=True)
+]
+FROM_IQ = (TO_YUV @ operations.FROM_YIQ)[1:, 1:]
+QUARTER_TURN = FROM_IQ @ np.array([[0, -1], [1, 0]]) @ np.linalg.inv(FROM_IQ)  # of hue, on (U, V)
+DOUBLE = np.array([[2, 0, 0.5], [0, 2, 0.5], [0, 0, 1]])  # a chroma sample lies amid four of luma
+HALVE = np.linalg.inv(DOUBLE)
+
+
+def rgb_only() -> dict[str, float]:
+    """The drawn columns of operations without a form in planes, and their neutral values."""
+    return {
+        column: extra["neutral"]
+        for name in Operations.model_fields
+        if name not in FORMS
+        for field, extra in ranges_of(name).items()
+        for column in columns_of(name, field)
+    }
+
+
+RGB_ONLY = rgb_only()
+
+
+def possible(row: Row) -> bool:
+    """Whether all that was drawn has a form in planes; albumentations' transforms have none."""
+    if row.get("noise_sigma", 0.0) * LUMA > IN_BYTES:
+        return False
+    foreign = any(value for column, value in row.items() if column.startswith("extra_"))
+    return not foreign and all(row.get(column, neutral) == neutral for column, neutral in RGB_ONLY.items())
+
+
+def from_rgb(pixels: Pixels) -> tuple[Pixels, Pixels]:
+    """Y of even size, its last row and column repeated, and U and V as the first two of four channels, for the warp."""
+    height, width = pixels.shape[:2]
+    even = cv2.copyMakeBorder(pixels, 0, height % 2, 0, width % 2, cv2.BORDER_REPLICATE)
+    whole = cv2.cvtColor(even, cv2.COLOR_RGB2YCrCb)
+    half = cv2.resize(whole, (even.shape[1] // 2, even.shape[0] // 2), interpolation=cv2.INTER_AREA)
+    return as_pixels(cv2.extractChannel(whole, 0)), as_pixels(np.ascontiguousarray(half[..., [2, 1, 2, 1]]))
+
+
+def placed(source: Prepared, matrix: npt.NDArray[np.float64], target: tuple[int, int], border: Border) -> Planes:
+    """The copy's geometry, one warp per resolution; always new arrays, Y rounded up to even sides."""
+    luma, chroma = source.planes
+    height, width = source.pixels.shape[:2]
+    half = ((target[0] + 1) // 2, (target[1] + 1) // 2)
+    if (height, width) == target and geometry.is_identity(matrix):
+        luma = luma.copy()
+    else:
+        outside = TO_YUV @ border.colour + [0, 128, 128]
+        even = (2 * half[0], 2 * half[1])
+        luma = geometry.warp_plane(luma[:height, :width], matrix, even, border.mode, (outside[0],))
+        chroma = geometry.warp_plane(chroma, HALVE @ matrix @ DOUBLE, half, border.mode, (*outside[1:], 0, 0))
+    return [luma, as_pixels(cv2.extractChannel(chroma, 0)), as_pixels(cv2.extractChannel(chroma, 1))]
+
+
+def apply(planes: Planes, row: Row, random: PixelRandom, *, grey_mean: float) -> Planes:
+    """All drawn operations from light to sensor, in the order of `operations.apply`; `planes` may be overwritten."""
+    planes = jitter(planes, row, grey_mean)
+    angle, sigma = random.uniform(0, math.pi), row.get("noise_sigma", 0.0)
+    if sigma and row.get("noise_first"):
+        planes = add_gaussian(planes, sigma, random)
+    planes = [operations.lens(plane, row, angle, scale=scale) for plane, scale in zip(planes, SCALES, strict=True)]
+    if sigma and not row.get("noise_first"):
+        planes = add_gaussian(planes, sigma, random)
+    return planes
+
+
+def jitter(planes: Planes, row: Row, grey_mean: float) -> Planes:
+    """The map of `operations.colour_matrix`: Y apart, hue and saturation turn and stretch (U, V) about 128."""
+    brightness, contrast = row.get("jitter_brightness", 1.0), row.get("jitter_contrast", 1.0)
+    gain, offset = brightness * contrast, (1 - contrast) * brightness * grey_mean
+    stretch, hue = gain * row.get("jitter_saturation", 1.0), math.radians(row.get("jitter_hue", 0.0))
+    luma, u, v = planes
+    if (gain, offset) != (1, 0):
+        cv2.transform(luma, np.array([[gain, offset]]), dst=luma)
+    if (stretch, hue) != (1, 0):
+        turn: Any = stretch * (math.cos(hue) * np.eye(2) + math.sin(hue) * QUARTER_TURN)
+        u, v = (as_pixels(cv2.addWeighted(u, a, v, b, 128 * (1 - a - b))) for a, b in turn.tolist())
+    return [luma, u, v]
+
+
+def add_gaussian(planes: Planes, sigma: float, random: PixelRandom) -> Planes:
+    """What noise of `sigma` grey levels, independent in R, G and B, becomes in 4:2:0; in place.
+
+    U and V get a share of the noise of their four pixels of Y, and some of their own, scaled down from the widest so
+    that one rounding is left of it (and one of the mean, which OpenCV rounds 1/8 too high). In blocks of rows that stay
+    in the processor's cache.
+    """
+    luma, *chroma = planes
+    half = chroma[0].shape[1]
+    table, widest = byte_table(sigma * LUMA), wide_table()
+    shares = [(slope, math.sqrt(max((sigma * own) ** 2 - (1 + slope**2) / 12, 0)) / IN_BYTES) for slope, own in SHARES]
+    rows = max(1, BLOCK // (4 * half))
+    for top in range(0, chroma[0].shape[0], rows):
+        parts = [plane[top : top + rows] for plane in chroma]
+        count = parts[0].shape[0]
+        noise = noise_bytes(random.bytes((2, 2 * count, 2 * half)), *table)
+        part = luma[2 * top : 2 * (top + count)]
+        cv2.addWeighted(part, 1, noise, 1, -128, dst=part)
+        mean = cv2.resize(noise, (half, count), interpolation=cv2.INTER_AREA)
+        for plane, bits, (slope, own) in zip(parts, random.bytes((2, 2, count, half)), shares, strict=True):
+            total = noise_bytes(bits, *widest)
+            cv2.addWeighted(total, own, mean, slope, 128 * (1 - own) - 128.125 * slope, dst=total)
+            cv2.addWeighted(plane, 1, total, 1, -128, dst=plane)
+    return planes
+
+
+@cache
+def wide_table() -> tuple[Pixels, int]:
+    """The table of the widest noise in bytes."""
+    return byte_table(IN_BYTES)
