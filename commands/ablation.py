@@ -30,9 +30,9 @@ def main(
     """What a step of the training gained, on honest scores."""
     from analysis import ablation
     from analysis.judge import Entry, Hearing, Judge
-    from stages.blend import BlendParams, library_of, options, plan
+    from stages.blend_params import BlendParams, options, plan
     from stages.params import run_lists, section
-    from stages.probabilities import read_member
+    from stages.stack import Place, read_stack
     from stages.tables import read_folds, read_index
     from storage.atomic import write_text
 
@@ -43,11 +43,11 @@ def main(
     names, numbers = run_lists(params)
     data = read_index(index)
     cut = read_folds(folds, data)
-    told = options(chosen, sorted(names), data.classes.names)
+    told = options(chosen, sorted([*names, *chosen.others]), data.classes.names)
 
     def heard(folder: Path) -> tuple[Entry, Judge]:
-        members = [read_member(folder / name, numbers, data, cut) for name in sorted(names)]
-        hearing = Hearing(library_of(members, data, cut), members[0].oof.view, plan(chosen, told))
+        stack = read_stack(Place(folder, data, cut, out), names, numbers, chosen.others)
+        hearing = Hearing(stack.library, stack.oof_rows.view, plan(chosen, told))
         return hearing.entry(chosen.method), hearing.judge
 
     ours, judge = heard(predictions)

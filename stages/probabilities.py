@@ -71,7 +71,7 @@ class Member:
     name: str
     oof: Probabilities  # every row predicted by the fold that did not train on it
     test: Probabilities  # mean over folds
-    folds: list[int] = field(default_factory=list)
+    tests: list[Probabilities] = field(default_factory=list)  # of each fold; a blend has none
 
 
 def write_probabilities(path: str | Path, probabilities: Probabilities) -> None:
@@ -141,7 +141,7 @@ def read_member(folder: str | Path, numbers: Sequence[int], index: Index, folds:
         check_ids(folder / str(number) / "test.parquet", part.image_id, test_ids, complete=True)
     oof = canonical_order(concatenate(valid), train_ids)
     ordered = [canonical_order(part, test_ids) for part in tests]
-    return Member(folder.name, oof, mean_over_folds(ordered), list(numbers))
+    return Member(folder.name, oof, mean_over_folds(ordered), ordered)
 
 
 def concatenate(parts: Sequence[Probabilities]) -> Probabilities:

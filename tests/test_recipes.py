@@ -31,7 +31,7 @@ def test_all_recipes_are_there() -> None:
 def test_recipe_fits_every_schema(path: Path) -> None:
     from augmentation.recipe import AugmentParams
     from models.backbone import origin
-    from stages.blend import BlendParams
+    from stages.blend_params import BlendParams
     from stages.compare import CompareParams
     from stages.explore import ExploreParams
     from stages.submit import SubmitParams
