@@ -1,12 +1,16 @@
 """The gallery's data and pictures: disputed test images, or suspicious training images, with all that is said of them.
 
 Pictures are files beside the page, in a folder that appears at once: small ones for the grid, large ones for the close
-view. The page carries one compact JSON, which `templates/gallery.js` reads.
+view. The page carries what filters and the grid need as one compact JSON, which `templates/gallery.js` reads; what only
+the close view shows lies in slices beside it, `details/<part>-000.js`, loaded when they are looked at.
 """
 
 from __future__ import annotations
 
+import json
+import os
 from collections.abc import Iterable, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +24,7 @@ from analysis.sources import Source
 Array = np.ndarray[Any, np.dtype[Any]]
 SHOWN = 3  # classes with the largest probabilities, per source
 NEAR_CHUNK = 2_000
+SLICE = 200  # rows whose details share a file
 REDUCED = ((8, cv2.IMREAD_REDUCED_COLOR_8), (4, cv2.IMREAD_REDUCED_COLOR_4), (2, cv2.IMREAD_REDUCED_COLOR_2))
 
 
@@ -56,29 +61,47 @@ def top_shares(probabilities: Array, rows: Array) -> list[list[int]]:
     ]
 
 
-def rows_of(
-    rows: Array, *, ids: Sequence[str], sources: Sequence[Source], shares: Array, pictures: Sequence[str], near: Array
+def write_rows(
+    folder: Path,
+    rows: Array,
+    *,
+    part: str,
+    ids: Sequence[str],
+    sources: Sequence[Source],
+    shares: Array,
+    pictures: Sequence[str],
+    near: Sequence[Sequence[Any]],
 ) -> list[list[Any]]:
-    """The gallery's rows: [id, picture, labels, shares per source, entropy, margin, nearest training images]."""
+    """The gallery's rows: [id, picture, labels, entropy, margin]; writes the rest of them as slices.
+
+    `near` holds for each row [id, picture, label] of its nearest training images, one after another.
+    """
+    write_details(folder / "details", rows, part=part, sources=sources, near=near)
     labels = np.stack([source.labels[rows] for source in sources], axis=1)
+    said = shares[rows]
+    bits, gaps = np.round(entropy(said), 3), np.round(margin(said), 3)
+    return [
+        [ids[row], pictures[place], labels[place].tolist(), float(bits[place]), float(gaps[place])]
+        for place, row in enumerate(rows.tolist())
+    ]
+
+
+def write_details(
+    folder: Path, rows: Array, *, part: str, sources: Sequence[Source], near: Sequence[Sequence[Any]]
+) -> None:
+    """Write the slices: scripts that hand over [shares per source, nearest training images] of SLICE rows each.
+
+    Scripts, since a page that is opened from disk may not read other files. They hold one call with JSON in ASCII.
+    """
+    folder.mkdir(exist_ok=True)
     tops = [
         top_shares(source.probabilities, rows) if source.probabilities is not None else [0] * len(rows)
         for source in sources
     ]
-    said = shares[rows]
-    bits, gaps = np.round(entropy(said), 3), np.round(margin(said), 3)
-    return [
-        [
-            ids[row],
-            pictures[place],
-            labels[place].tolist(),
-            [top[place] for top in tops],
-            float(bits[place]),
-            float(gaps[place]),
-            near[place].tolist(),
-        ]
-        for place, row in enumerate(rows.tolist())
-    ]
+    for number, start in enumerate(range(0, len(rows), SLICE)):
+        places = range(start, min(start + SLICE, len(rows)))
+        content = json.dumps([[[top[place] for top in tops], near[place]] for place in places], separators=(",", ":"))
+        (folder / f"{part}-{number:03d}.js").write_text(f"podiumDetails({number},{content});\n", encoding="ascii")
 
 
 def write_pictures(
@@ -90,21 +113,24 @@ def write_pictures(
     """
     for name in ("thumbnails", "images"):
         (folder / name).mkdir(exist_ok=True)
-    result = []
-    for row in rows:
+
+    def write(row: int) -> str:
         stored, longest = pictures.encoded(row), max(pictures.shape(row))
         ending = "png" if stored[:4] == b"\x89PNG" else "jpg"
         name = f"{part}-{row:06d}"
         if longest <= thumbnail:
-            result.append(f"images/{name}.{ending}")
-            (folder / result[-1]).write_bytes(stored)
-            continue
-        result.append(f"thumbnails/{name}.jpg")
-        (folder / result[-1]).write_bytes(small_jpeg(stored, longest, thumbnail, 80))
+            (folder / f"images/{name}.{ending}").write_bytes(stored)
+            return f"images/{name}.{ending}"
+        (folder / f"thumbnails/{name}.jpg").write_bytes(small_jpeg(stored, longest, thumbnail, 80))
         if large is not None:
             fits = longest <= large and ending == "jpg"
             (folder / f"images/{name}.jpg").write_bytes(stored if fits else small_jpeg(stored, longest, large, 88))
-    return result
+        return f"thumbnails/{name}.jpg"
+
+    with ThreadPoolExecutor(
+        len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
+    ) as threads:  # OpenCV works outside the interpreter's lock
+        return list(threads.map(write, rows))
 
 
 def small_jpeg(stored: bytes, longest: int, side: int, quality: int) -> bytes:

@@ -37,29 +37,38 @@ def environment() -> Environment:
     return found
 
 
-def render(template: str, *, title: str, scripts: Sequence[str] = (), **context: Any) -> str:
+def render(template: str, *, title: str, scripts: Sequence[str] = (), lazy: bool = False, **context: Any) -> str:
     """One whole page as text.
 
     `scripts` names files of ours in `analysis/templates/`, put into the page and allowed by their hashes; nothing else
-    runs. Data reaches them through `<script type="application/json">{{ data|tojson }}</script>`.
+    runs. Data reaches them through `<script type="application/json">{{ data|tojson }}</script>`; with `lazy` they may
+    also load scripts of data that lie beside the page.
     Optional context known to base.html: `navigation` [(href, text, is_here)], `note` (small text at the top right).
     """
     sources = [Markup((TEMPLATES / name).read_text(encoding="utf-8")) for name in scripts]  # noqa: S704 - our own files
     defaults: dict[str, Any] = {"navigation": [], "note": "", "tainted": False}
     page = environment().get_template(template)
-    return page.render({**defaults, **context, "title": title, "scripts": sources, "policy": policy(sources)})
+    return page.render(
+        {**defaults, **context, "title": title, "scripts": sources, "policy": policy(sources, lazy=lazy)}
+    )
 
 
-def write_page(path: str | Path, template: str, *, title: str, scripts: Sequence[str] = (), **context: Any) -> None:
+def write_page(
+    path: str | Path, template: str, *, title: str, scripts: Sequence[str] = (), lazy: bool = False, **context: Any
+) -> None:
     """Render a page and write it to `path` at once; broken characters of file names become question marks."""
-    page = render(template, title=title, scripts=scripts, **context)
+    page = render(template, title=title, scripts=scripts, lazy=lazy, **context)
     write_text(path, page.encode("utf-8", "replace").decode("utf-8"))
 
 
-def policy(sources: Sequence[str]) -> str:
-    """The content security policy of a page with these scripts: pictures from beside the page, no other request."""
+def policy(sources: Sequence[str], *, lazy: bool = False) -> str:
+    """The content security policy of a page with these scripts: pictures from beside the page, no other request.
+
+    With `lazy`, a script that is allowed by its hash may load others ('strict-dynamic'); a tag in the page cannot.
+    """
     hashes = [base64.b64encode(hashlib.sha256(source.encode("utf-8")).digest()).decode("ascii") for source in sources]
     allowed = " ".join(f"'sha256-{value}'" for value in hashes) or "'none'"
+    allowed += " 'strict-dynamic'" if lazy else ""
     return (
         f"default-src 'none'; img-src 'self' data:; style-src 'unsafe-inline'; script-src {allowed}; "
         "base-uri 'none'; form-action 'none'"

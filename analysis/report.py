@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 
 from analysis import disagreement
-from analysis.gallery import nearest, roots, rows_of, write_pictures
+from analysis.gallery import SLICE, nearest, roots, write_pictures, write_rows
 from analysis.pages import write_page
 from analysis.plots import heat_rows
 from analysis.report_classes import write_classes
@@ -58,7 +58,20 @@ def write_gallery(folder: Path, material: Material, look: Look) -> list[list[Any
     near_pictures = write_pictures(
         folder, material.train_pictures, used, part="train", thumbnail=look.thumbnail, large=None
     )
-    rows = rows_of(found, ids=material.test_ids, sources=material.sources, shares=shares, pictures=pictures, near=near)
+    known = [
+        [material.train_ids[row], path, int(material.train_labels[row])]
+        for row, path in zip(used, near_pictures, strict=True)
+    ]
+    rows = write_rows(
+        folder,
+        found,
+        part="test",
+        ids=material.test_ids,
+        sources=material.sources,
+        shares=shares,
+        pictures=pictures,
+        near=[[known[number] for number in numbers] for numbers in near.tolist()],
+    )
     data = {
         "mode": "test",
         "key": report_key(material, "test"),
@@ -66,16 +79,14 @@ def write_gallery(folder: Path, material: Material, look: Look) -> list[list[Any
         "classes": list(material.class_names),
         "values": list(material.class_values),
         "sources": [source.name for source in material.sources],
+        "slice": SLICE,
         "rows": rows,
-        "near": [
-            [material.train_ids[row], path, int(material.train_labels[row])]
-            for row, path in zip(used, near_pictures, strict=True)
-        ],
     }
     write_page(
         folder / "gallery.html",
         "gallery.html",
         scripts=["gallery.js"],
+        lazy=True,
         title="Disputed images",
         **frame(material, "gallery.html"),
         lead="Test images on which not all sources say the same, the least certain first. Open one to see what each "

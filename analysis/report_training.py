@@ -9,7 +9,7 @@ import numpy as np
 import pandas as pd
 
 from analysis.adversarial import tell_apart
-from analysis.gallery import rows_of, write_pictures
+from analysis.gallery import SLICE, write_pictures, write_rows
 from analysis.label_errors import suspects
 from analysis.pages import write_page
 from analysis.pictures import Pictures, fit
@@ -32,13 +32,14 @@ def write_training(folder: Path, material: Material, look: Look, frame: dict[str
         "classes": list(material.class_names),
         "values": list(material.class_values),
         "sources": ["given label", *material.train_shares, "all members"],
+        "slice": SLICE,
         "rows": rows,
-        "near": [],
     }
     write_page(
         folder / "training.html",
         "training.html",
         scripts=["gallery.js"],
+        lazy=True,
         title="Training data",
         **frame,
         lead="Labels that the members contradict, judged only by folds that did not train on the image. A suspicion "
@@ -68,9 +69,17 @@ def suspect_rows(folder: Path, material: Material, look: Look) -> list[list[Any]
     )
     given = Source("given label", "team", material.train_labels)
     members = [as_source(name, shares) for name, shares in material.train_shares.items()]
-    near = np.empty((len(found), 0), dtype=np.int64)
     sources = [given, *members, as_source("all members", mean)]
-    return rows_of(found, ids=material.train_ids, sources=sources, shares=mean, pictures=paths, near=near)
+    return write_rows(
+        folder,
+        found,
+        part="train",
+        ids=material.train_ids,
+        sources=sources,
+        shares=mean,
+        pictures=paths,
+        near=[[] for _ in found],
+    )
 
 
 def as_source(name: str, shares: Array) -> Source:

@@ -1,7 +1,8 @@
 """The gallery in a real browser: first view, filtering, scrolling, with 3,140 and with 20,000 disputed images.
 
 Run: python -m benchmarks.gallery        (writes benchmarks/results/gallery.json; needs playwright and a chromium)
-Pictures are drawn noise of 443 x 591, so that thumbnails have the weight of real ones; ten sources, 17 classes.
+Pictures are drawn noise of 443 x 591 (222 x 296 for 20,000), so that thumbnails have the weight of real ones; ten
+sources, 17 classes. Frames are also given as the page's own CPU time, which a busy machine does not change much.
 """
 
 from __future__ import annotations
@@ -39,19 +40,19 @@ READY = """() => [...document.querySelectorAll('.tile-button img')].slice(0, 12)
   && document.querySelectorAll('.tile-button').length > 12"""
 
 
-def pictures(folder: Path, count: int, part: str) -> Pictures:
-    """`count` pictures, of which DIFFERENT are drawn and the rest repeat them."""
+def pictures(folder: Path, count: int, part: str, size_of: tuple[int, int]) -> Pictures:
+    """`count` pictures of `size_of` (width, height), of which DIFFERENT are drawn and the rest repeat them."""
     generator = np.random.default_rng(0)
     rows, places = [], []
     with ShardWriter(folder, part) as shard:
         for number in range(min(count, DIFFERENT)):
             small = generator.integers(0, 255, (74, 56, 3)).astype(np.uint8)
-            large = cv2.resize(small, (443, 591), interpolation=cv2.INTER_CUBIC)
+            large = cv2.resize(small, size_of, interpolation=cv2.INTER_CUBIC)
             places.append(shard.add(f"{number}.jpg", cv2.imencode(".jpg", large)[1].tobytes()))
     for number in range(count):
         offset, size = places[number % len(places)]
         rows.append({"image_id": f"{part}_{number:06d}.jpg", "offset": offset, "size": size})
-    return Pictures(pd.DataFrame(rows).assign(shard=f"{part}.tar", width=443, height=591), Shards(folder))
+    return Pictures(pd.DataFrame(rows).assign(shard=f"{part}.tar", width=size_of[0], height=size_of[1]), Shards(folder))
 
 
 def material(folder: Path, n_rows: int) -> Material:
@@ -65,7 +66,8 @@ def material(folder: Path, n_rows: int) -> Material:
         shares[f"member {number}"] = held
         sources.append(Source(f"member {number}", "member", test.argmax(1), test, held.argmax(1), held))
     names = [f"class {number}" for number in range(N_CLASSES)]
-    test_pictures, train_pictures = pictures(folder, n_rows, "test"), pictures(folder, N_TRAIN, "train")
+    size = (443, 591) if n_rows < 10_000 else (222, 296)
+    test_pictures, train_pictures = pictures(folder, n_rows, "test", size), pictures(folder, N_TRAIN, "train", size)
     return Material(
         sources=sources,
         held=Held(np.array([train_pictures.image_id(row) for row in range(N_TRAIN)], dtype=object), train, "clean"),
@@ -85,6 +87,11 @@ def until(page: Any, condition: str) -> None:
     """Ask again and again; the page's own policy forbids scripts that are texts, the driver's channel is apart."""
     while not page.evaluate(condition):
         time.sleep(0.005)
+
+
+def work(session: Any) -> dict[str, float]:
+    """Seconds of CPU time that the page's main thread has used so far: in all (TaskDuration), for layout, ..."""
+    return {metric["name"]: metric["value"] for metric in session.send("Performance.getMetrics")["metrics"]}
 
 
 def measure(browser: Any, n_rows: int) -> dict[str, float]:
@@ -110,7 +117,11 @@ def measure(browser: Any, n_rows: int) -> dict[str, float]:
             pair,
         )
         page.select_option("#pair", "")
+        session = page.context.new_cdp_session(page)
+        session.send("Performance.enable", {"timeDomain": "threadTicks"})
+        before = work(session)
         frames = np.array(page.evaluate(SCROLL))
+        after = work(session)
         start = time.perf_counter()
         page.locator(".tile-button").nth(3).click()
         for _ in range(20):
@@ -122,10 +133,13 @@ def measure(browser: Any, n_rows: int) -> dict[str, float]:
             "disputed": n_rows,
             "written_s": written,
             "page_mb": (folder / "report/gallery.html").stat().st_size / 1e6,
+            "details_mb": sum(path.stat().st_size for path in (folder / "report/details").glob("test-*")) / 1e6,
             "first_view_s": float(np.median(first)),
             "filter_ms": float(filtered),
             "scroll_median_ms": float(np.median(frames)),
             "scroll_99th_ms": float(np.quantile(frames, 0.99)),
+            "scroll_cpu_ms": 1000 * (after["TaskDuration"] - before["TaskDuration"]) / len(frames),
+            "scroll_layout_cpu_ms": 1000 * (after["LayoutDuration"] - before["LayoutDuration"]) / len(frames),
             "step_ms": 1000 * stepped,
         }
 

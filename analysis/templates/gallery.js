@@ -1,18 +1,39 @@
-/* The gallery: filter, sort, step, decide, download. All text goes in through textContent; nothing is fetched.
-   Data (see analysis/gallery.py): {mode, key, name, classes, values, sources: [name], rows, near}
-   rows: [id, picture, labels, shares per source ([class, thousandth, ...] or 0), entropy, margin, nearest]; near: [id, picture, label]. */
+/* The gallery: filter, sort, step, decide, download. All text goes in through textContent.
+   Data (see analysis/gallery.py): {mode, key, name, classes, values, sources: [name], slice, rows}
+   rows: [id, picture, labels, entropy, margin]. What only the close view shows lies in details/<mode>-000.js, `slice` rows
+   each: [shares per source ([class, thousandth, ...] or 0), nearest training images ([id, picture, label])]. */
 "use strict";
 (() => {
   const source = document.getElementById("gallery-data");
   if (!source) return;
   const data = JSON.parse(source.textContent);
   const byId = (id) => document.getElementById(id);
-  const [ID, PICTURE, LABELS, SHARES, ENTROPY, MARGIN, NEAR] = [0, 1, 2, 3, 4, 5, 6];
-  const BATCH = 72, SKIP = -1, OUT = -2;
+  const [ID, PICTURE, LABELS, ENTROPY, MARGIN] = [0, 1, 2, 3, 4];
+  const LINES = 8, SKIP = -1, OUT = -2;  // lines of tiles that are laid out together
   const large = (picture) => picture.replace(/^thumbnails\//, "images/");
   const pixelated = (picture) => picture.startsWith("images/");
   let decisions = recall();
-  let shown = [], drawn = 0, at = -1, wanted = null;
+  let shown = [], tiles = [], across = 1, at = -1, wanted = null;
+
+  /* the details of a row: none until its slice is there */
+  const numberOf = new Map(data.rows.map((row, number) => [row, number]));
+  const details = new Map();
+  function detail(row) {
+    const number = numberOf.get(row), slice = Math.floor(number / data.slice);
+    if (!details.has(slice)) load(slice);
+    return details.get(slice)?.[number % data.slice];
+  }
+  function load(slice) {
+    details.set(slice, null);
+    const script = document.createElement("script");
+    script.src = `details/${data.mode}-${String(slice).padStart(3, "0")}.js`;
+    document.head.append(script);
+  }
+  window.podiumDetails = (slice, content) => {
+    details.set(slice, content);
+    const row = byId("view").open ? shown[at] : null;
+    if (row && Math.floor(numberOf.get(row) / data.slice) === slice) show(row);
+  };
 
   function recall() {
     try { return new Map(JSON.parse(localStorage.getItem(data.key) || "[]")); } catch { return new Map(); }
@@ -63,11 +84,10 @@
       (!text || row[ID].toLowerCase().includes(text)) &&
       (!openOnly || !hasMajority(row)) && (!undecided || !decisions.has(row[ID])));
     shown.sort(orders[byId("sort").value]);
-    byId("grid").replaceChildren();
-    drawn = 0;
+    startOver();
     byId("nothing").hidden = shown.length > 0;
     byId("count").textContent = `${shown.length.toLocaleString("en")} of ${data.rows.length.toLocaleString("en")} images`;
-    draw();
+    if (shown.length) draw();
     keepAddress();
     const place = wanted ? shown.indexOf(wanted) : -1;
     wanted = null;
@@ -88,10 +108,30 @@
     }
   }
 
+  /* Tiles come in blocks of whole lines; a browser lays out and paints only the blocks in sight. */
+  function startOver() {
+    byId("grid").replaceChildren();
+    tiles = [];
+    across = columns();
+  }
+  function columns() {
+    const width = byId("grid").clientWidth, style = getComputedStyle(byId("grid"));
+    const least = parseFloat(style.getPropertyValue("--tile")), gap = parseFloat(style.getPropertyValue("--gap"));
+    return Math.max(1, Math.floor((width + gap) / (least + gap)));
+  }
+  function redraw() {
+    const count = tiles.length;
+    startOver();
+    while (tiles.length < Math.min(count, shown.length)) draw();
+  }
   function draw() {
-    const part = document.createDocumentFragment();
-    for (const row of shown.slice(drawn, drawn + BATCH)) part.append(tile(row, drawn++));
-    byId("grid").append(part);
+    const block = element("div", undefined, "block"), start = tiles.length;
+    block.style.setProperty("--lines", Math.min(LINES, Math.ceil((shown.length - start) / across)));
+    for (const row of shown.slice(start, start + LINES * across)) {
+      tiles.push(tile(row, tiles.length));
+      block.append(tiles.at(-1));
+    }
+    byId("grid").append(block);
   }
   function tile(row, place) {
     const made = element("button", undefined, "tile-button");
@@ -130,32 +170,40 @@
 
   function open(place) {
     at = place;
-    while (at >= drawn) draw();
+    while (at >= tiles.length) draw();
     const row = shown[at];
+    show(row);
+    byId("previous").disabled = at === 0;
+    byId("next").disabled = at === shown.length - 1;
+    if (!byId("view").open) byId("view").showModal();
+    byId("view").querySelector(".body").scrollTop = 0;
+    if (at + 1 < shown.length) {
+      new Image().src = large(shown[at + 1][PICTURE]);
+      detail(shown[at + 1]);
+    }
+  }
+  function show(row) {
     byId("view-id").textContent = row[ID];
     byId("view-place").textContent = `${(at + 1).toLocaleString("en")} of ${shown.length.toLocaleString("en")} · ${
       votes(row).map(([label, count]) => `${data.classes[label]} ×${count}`).join(", ")}`;
     const image = byId("view-image");
     image.src = large(row[PICTURE]);
     image.alt = row[ID];
-    byId("view-says").replaceChildren(...data.sources.map((name, i) => line(name, row, i)));
-    showNearest(row);
+    const [shares, nearest] = detail(row) || [null, []];
+    byId("view-says").replaceChildren(...data.sources.map((name, i) => line(name, row, i, shares)));
+    showNearest(nearest);
     showChoices(row);
-    byId("previous").disabled = at === 0;
-    byId("next").disabled = at === shown.length - 1;
-    if (!byId("view").open) byId("view").showModal();
-    byId("view").querySelector(".body").scrollTop = 0;
-    if (at + 1 < shown.length) new Image().src = large(shown[at + 1][PICTURE]);
   }
   const percent = (share) => `${(share / 10).toFixed(share > 990 ? 1 : 0)}%`;
-  function line(name, row, i) {
+  function line(name, row, i, every) {
     const made = element("tr"), label = row[LABELS][i], top = votes(row)[0][0];
     const heading = element("th", name);
     heading.scope = "row"; heading.title = name;
     made.append(heading, element("td", data.classes[label], label === top ? "said" : "said other"));
     const cell = element("td");
-    const shares = row[SHARES][i];
-    if (!shares) cell.append(element("span", "label only", "quiet"));
+    const shares = every?.[i];
+    if (!every) cell.append(element("span", "…", "quiet"));
+    else if (!shares) cell.append(element("span", "label only", "quiet"));
     else {
       const grid = element("div", undefined, "share"), bar = element("span", undefined, "bar");
       bar.style.setProperty("--v", shares[1] / 1000);
@@ -168,10 +216,9 @@
     made.append(cell);
     return made;
   }
-  function showNearest(row) {
-    byId("near").hidden = row[NEAR].length === 0;
-    byId("view-near").replaceChildren(...row[NEAR].map((number) => {
-      const [id, path, label] = data.near[number];
+  function showNearest(nearest) {
+    byId("near").hidden = nearest.length === 0;
+    byId("view-near").replaceChildren(...nearest.map(([id, path, label]) => {
       const made = element("figure");
       made.append(picture(path, id), element("figcaption", data.classes[label]));
       made.title = id;
@@ -181,7 +228,7 @@
 
   function choicesOf(row) {
     const listed = votes(row).map(([label]) => label);
-    for (const shares of row[SHARES]) if (shares) for (let k = 0; k < shares.length; k += 2) if (!listed.includes(shares[k])) listed.push(shares[k]);
+    for (const shares of detail(row)?.[0] || []) if (shares) for (let k = 0; k < shares.length; k += 2) if (!listed.includes(shares[k])) listed.push(shares[k]);
     return listed.slice(0, 6);
   }
   function showChoices(row) {
@@ -215,7 +262,7 @@
   }
   function changed(row) {
     remember();
-    const made = byId("grid").children[shown.indexOf(row)];
+    const made = tiles[shown.indexOf(row)];
     if (made) mark(made, row);
     count();
   }
@@ -290,18 +337,19 @@
   byId("previous").addEventListener("click", () => step(-1));
   byId("next").addEventListener("click", () => step(1));
   byId("close").addEventListener("click", () => byId("view").close());
-  byId("view").addEventListener("close", () => byId("grid").children[at]?.focus({ preventScroll: false }));
+  byId("view").addEventListener("close", () => tiles[at]?.focus({ preventScroll: false }));
   byId("download").addEventListener("click", download);
   byId("clear").addEventListener("click", () => { decisions = new Map(); remember(); count(); filter(); });
   document.addEventListener("keydown", key);
   window.addEventListener("hashchange", () => { readAddress(); filter(); });
   const watcher = new IntersectionObserver((entries) => {
-    if (!entries.some((entry) => entry.isIntersecting) || drawn >= shown.length) return;
+    if (!entries.some((entry) => entry.isIntersecting) || tiles.length >= shown.length) return;
     draw();
     watcher.unobserve(byId("end"));  // look again: the end may still be in sight
     watcher.observe(byId("end"));
   }, { rootMargin: "1200px" });
   watcher.observe(byId("end"));
+  new ResizeObserver(() => { if (columns() !== across) redraw(); }).observe(byId("grid"));
   try { byId("who").value = localStorage.getItem("podium-name") || ""; } catch { /* private windows keep nothing */ }
   readAddress();
   count();

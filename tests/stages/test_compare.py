@@ -48,6 +48,13 @@ def data_of(contest: Contest, name: str, key: str) -> Any:
     return json.loads(found[1])
 
 
+def details_of(path: Path) -> Any:
+    """The rows that one slice hands over: one call, whose arguments are JSON."""
+    found = re.fullmatch(r"podiumDetails\(\d+,(.*)\);\n", path.read_text(encoding="ascii"))
+    assert found
+    return json.loads(found[1])
+
+
 def test_scores_equal_scikit_learn(contest: Contest) -> None:
     from stages.probabilities import canonical_order, read_probabilities
 
@@ -66,17 +73,21 @@ def test_disputed_images_are_those_on_which_sources_differ(contest: Contest) -> 
     kim = pd.read_csv(contest.folder / "submissions/team/kim.csv").set_index("ID")["target"]
     assert all(labels[-4] == kim[image_id] for image_id, labels in said.items())
     assert all(len(set(labels)) > 1 for labels in said.values())
-    uncertain = [row[4] for row in data["rows"]]
+    uncertain = [row[3] for row in data["rows"]]
     assert uncertain == sorted(uncertain, reverse=True)
 
 
 def test_every_picture_on_a_page_is_there(contest: Contest) -> None:
     folder = contest.folder / "analysis/report"
     data = data_of(contest, "gallery.html", "gallery-data")
-    paths = [row[1] for row in data["rows"]] + [near[1] for near in data["near"]]
-    assert paths
+    details = [row for path in sorted(folder.glob("details/test-*.js")) for row in details_of(path)]
+    assert len(details) == len(data["rows"])
+    near = [picture for _, nearest in details for picture in nearest]
+    paths = [row[1] for row in data["rows"]] + [path for _, path, _ in near]
+    assert near
     assert all((folder / path).is_file() for path in paths)
-    assert {near[2] for near in data["near"]} <= set(range(10))
+    assert {label for _, _, label in near} <= set(range(10))
+    assert all(len(shares) == len(data["sources"]) for shares, _ in details)
 
 
 def test_refused_and_odd_files_are_said_with_a_remedy(contest: Contest) -> None:
