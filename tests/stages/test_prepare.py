@@ -18,7 +18,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from layouts import canonical
+from layouts import canonical, making
 from layouts.patch import patched
 from layouts.records import Listing, layout
 from stages.prepare import PrepareParams, main, prepare
@@ -278,13 +278,55 @@ def test_a_full_disk_is_named_and_costs_no_finished_shard(fashion: Path, tmp_pat
 
 
 def crash(root: Path, path: str, position: int) -> bytes:
-    if position == 5:
-        os.kill(os.getpid(), signal.SIGKILL)
-    return competitions.picture(0, position).tobytes()
+    if path.startswith("train") and position == 5:
+        os.kill(os.getpid(), signal.SIGSEGV)
+    if path.startswith("train") and position == 300:
+        return b""
+    return PICTURE
 
 
-def test_a_decoder_that_crashes_is_traced_to_its_image(fashion: Path, tmp_path: Path) -> None:
+def swell(root: Path, path: str, position: int) -> bytes:
+    return bytes(64 * 2**30) if position == 5 else PICTURE
+
+
+PICTURE = cv2.imencode(".png", competitions.picture(0, 0))[1].tobytes()
+
+
+def test_a_decoder_that_crashes_is_one_bad_image_among_others(fashion: Path, tmp_path: Path) -> None:
     source = listing(fashion, layout="idx")
     deadly = Listing(source.root, source.train, source.test, source.classes, load=crash)
-    with pytest.raises(DataError, match=r"(?s)a worker died .*train/00005"):
+    with pytest.raises(DataError) as caught:
         prepare(deadly, tmp_path / "index", PrepareParams(layout="idx"), work=tmp_path / "work", workers=2)
+    told = str(caught.value)
+    assert "(2 in all)" in told
+    assert "(train/00005): reading it takes the process down (SIGSEGV(-11))" in told
+    assert "is empty (0 bytes)" in told
+    assert not (tmp_path / "index").exists()
+
+
+def test_an_image_that_takes_all_memory_is_named(fashion: Path, tmp_path: Path) -> None:
+    source, form = listing(fashion, layout="idx"), canonical.Form()
+    swollen = Listing(source.root, source.train, source.test, source.classes, load=swell)
+    tasks = {task.name: task for task in canonical.tasks(swollen, form, tmp_path)}
+    name = next(iter(tasks))
+    for position, told in ((5, "more than 2,147,483,648 bytes of memory"), (6, "")):
+        with canonical.marking(tasks[name].path(".now")) as mark:  # as a killed run leaves it
+            mark(position)
+        found = making.deadly(tasks)
+        assert (len(found) == 1 and "train/00005" in found[0] and told in found[0]) if told else not found
+    assert tasks[name].skip == {5}
+
+
+def test_a_disk_that_is_too_small_is_told_before_the_start(
+    fashion: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    source = listing(fashion, layout="idx")
+    prepare(source, tmp_path / "index", PrepareParams(layout="idx"), work=tmp_path / "w1")
+    real = sum(path.stat().st_size for path in (tmp_path / "index").glob("*.tar"))
+    usage = shutil.disk_usage(tmp_path)
+    monkeypatch.setattr(making.shutil, "disk_usage", lambda _: usage._replace(free=real // 2))
+    with pytest.raises(ResourceError, match=r"630 images will take about .* bytes, and the disk of") as caught:
+        prepare(source, tmp_path / "other", PrepareParams(layout="idx"), work=tmp_path / "w2")
+    estimate = int(re.findall(r"about ([\d,]+) bytes", str(caught.value))[0].replace(",", ""))
+    assert abs(estimate / real - 1) < 0.2
+    assert not list((tmp_path / "w2").rglob("*.tar"))

@@ -1,11 +1,12 @@
 """The perceptual hash: near for near pictures, far for others, and its eight forms known without the picture."""
 
+import cv2
 import numpy as np
 import pytest
 from PIL import Image
 from sklearn.datasets import load_sample_image
 
-from storage.hashes import eight_forms, hash_bits, perceptual_hash
+from storage.hashes import KEPT, SIDE, eight_forms, hash_bits, perceptual_hash, perceptual_hashes
 
 PHOTO = load_sample_image("china.jpg")
 
@@ -35,3 +36,16 @@ def test_near_for_copies_and_far_for_others() -> None:
     assert distance(own, perceptual_hash(noisy)) <= 4
     assert distance(own, perceptual_hash(smaller)) <= 4
     assert distance(own, perceptual_hash(load_sample_image("flower.jpg"))) > 16
+
+
+def test_many_together_are_each_alone_and_the_transform_is_opencvs() -> None:
+    pictures = [
+        np.asarray(Image.fromarray(PHOTO).resize(size)) for size in ((28, 28), (640, 427), (8, 200), (129, 130))
+    ]
+    together = perceptual_hashes(pictures)
+    assert together == [perceptual_hash(picture) for picture in pictures]
+    grey = cv2.resize(cv2.cvtColor(pictures[0], cv2.COLOR_RGB2GRAY), (SIDE, SIDE), interpolation=cv2.INTER_AREA)
+    whole = np.asarray(cv2.dct(grey.astype(np.float32)))[:KEPT, :KEPT] > 0
+    whole[0, 0] = False
+    assert (hash_bits(together[:1])[0] == whole).all()
+    assert perceptual_hashes([]) == []

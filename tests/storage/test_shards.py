@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from storage.errors import IntegrityError
-from storage.shards import Shards, ShardWriter
+from storage.shards import Shards, ShardWriter, header
 
 
 @given(payloads=st.lists(st.binary(max_size=2000), max_size=8))
@@ -57,3 +57,17 @@ def test_a_reader_travels_to_other_processes(tmp_path: Path) -> None:
     reader = Shards(tmp_path)
     reader.read("a.tar", *place)
     assert pickle.loads(pickle.dumps(reader)).read("a.tar", *place) == b"abc"  # noqa: S301
+
+
+@given(
+    st.one_of(st.text(max_size=120), st.text(alphabet="ab/. ", min_size=95, max_size=105)),
+    st.one_of(st.integers(0, 600), st.sampled_from([8**11 - 1, 8**11])),
+)
+def test_headers_are_those_of_tarfile(name: str, size: int) -> None:
+    entry = tarfile.TarInfo(name)
+    entry.size, entry.mode = size, 0o644
+    try:
+        expected = entry.tobuf(tarfile.PAX_FORMAT)
+    except UnicodeEncodeError:
+        return
+    assert header(name, size) == expected
