@@ -98,8 +98,7 @@ def ours(params: ModelParams, folder: Path, table: pd.DataFrame, *, steps: int, 
     pictures = open_pictures(decoded, folder=folder / "cache", limit_gb=cache_gb, workers=1)
     n = steps * params.batch
     picture, label = np.arange(n) % len(table), table["label"].to_numpy(np.int64)
-    names = table["name"].to_numpy(object)[picture]
-    rows = Rows(picture, label[picture], np.full(n, -1), np.ones(n, np.float32), names)
+    rows = Rows(picture, label[picture], np.full(n, -1), np.ones(n, np.float32))
     chosen = FORMATS[params.precision]
     fabric = Fabric(accelerator="cpu", devices=1, precision=chosen.fabric)  # type: ignore[arg-type]
     feed = Feed(pictures, rows, n_classes=CLASSES, batch=params.batch, seed=0, workers=1)

@@ -26,7 +26,6 @@ class Rows:
     label: Positions
     partner_label: Positions
     share: npt.NDArray[np.float32]
-    name: npt.NDArray[np.object_]
 
     def __len__(self) -> int:
         return len(self.picture)

@@ -26,6 +26,10 @@ class ImageFiles:
     def __len__(self) -> int:
         return len(self.paths)
 
+    def name(self, number: int) -> str:
+        """What messages call an image."""
+        return str(self.paths[number])
+
     def read(self, numbers: npt.NDArray[np.int64]) -> Pixels:
         """The images of these numbers.  # (len(numbers), size, size, 3)"""
         return np.stack([square(read_image(self.paths[number]).pixels, self.preprocessing) for number in numbers])

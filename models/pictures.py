@@ -21,7 +21,7 @@ import pandas as pd
 
 from models.preprocessing import Preprocessing, decode, square
 from storage.atomic import replacing
-from storage.errors import ResourceError
+from storage.errors import IntegrityError, ResourceError
 from storage.shards import Shards
 
 Pixels = npt.NDArray[np.uint8]  # (n_images, size, size, 3)
@@ -39,7 +39,16 @@ class Pictures(Protocol):
     def read(self, numbers: npt.NDArray[np.int64]) -> Pixels:
         """The images of these numbers, RGB.  # (len(numbers), size, size, 3)"""
 
+    def name(self, number: int) -> str:
+        """What messages call an image."""
+
     def __len__(self) -> int: ...
+
+
+def compact(table: pd.DataFrame) -> pd.DataFrame:
+    """COLUMNS of a table in few bytes an image: texts that repeat as numbers, small numbers in four bytes."""
+    kinds = dict.fromkeys(("store", "shard", "encoding"), "category") | dict.fromkeys(("width", "height"), "int32")
+    return table[COLUMNS].astype(kinds)
 
 
 class Decoded:
@@ -48,7 +57,8 @@ class Decoded:
     quick = False
 
     def __init__(self, table: pd.DataFrame, stores: Mapping[str, Shards], preprocessing: Preprocessing) -> None:
-        self.columns = {name: table[name].to_numpy() for name in COLUMNS}
+        small = compact(table)
+        self.columns = {name: small[name].array for name in COLUMNS}
         self.stores = stores
         self.preprocessing = preprocessing
 
@@ -61,9 +71,12 @@ class Decoded:
 
     def original(self, number: int) -> npt.NDArray[np.uint8]:
         """One image at its own size.  # (height, width, 3)"""
-        at = {key: column[number] for key, column in self.columns.items()}
+        at = {key: column[number] for key, column in self.columns.items() if key != "name"}
         data = self.stores[at["store"]].read(at["shard"], int(at["offset"]), int(at["size"]))
-        return decode(data, at["encoding"], width=int(at["width"]), height=int(at["height"]), name=str(at["name"]))
+        try:
+            return decode(data, at["encoding"], width=int(at["width"]), height=int(at["height"]))
+        except ValueError as error:
+            raise IntegrityError(f"{self.name(number)}: {error}. Run: dvc repro") from None
 
     def read(self, numbers: npt.NDArray[np.int64]) -> Pixels:
         """The images of these numbers.  # (len(numbers), size, size, 3)"""
@@ -86,6 +99,10 @@ class Cached:
 
     def __len__(self) -> int:
         return len(self.decoded)
+
+    def name(self, number: int) -> str:
+        """What messages call an image."""
+        return self.decoded.name(number)
 
     def read(self, numbers: npt.NDArray[np.int64]) -> Pixels:
         """The images of these numbers.  # (len(numbers), size, size, 3)"""
@@ -121,11 +138,13 @@ def content_key(decoded: Decoded) -> str:
     p = decoded.preprocessing
     digest = hashlib.sha256(repr((p.size, p.fit, p.interpolation)).encode())
     for name, column in decoded.columns.items():
-        values = "\n".join(map(str, column)) if column.dtype == object else column.tobytes()
-        digest.update(name.encode() + (values.encode() if isinstance(values, str) else values))
-    for store in sorted({str(store) for store in decoded.columns["store"]}):
-        shards = decoded.stores[store].folder
-        for shard in sorted({str(shard) for shard in decoded.columns["shard"][decoded.columns["store"] == store]}):
+        digest.update(name.encode())
+        for start in range(0, len(decoded), 65_536):  # a million names at once would take as much memory again
+            digest.update("\n".join(map(str, column[start : start + 65_536])).encode())
+    places = pd.DataFrame({key: decoded.columns[key] for key in ("store", "shard")}).drop_duplicates()
+    for store, part in places.groupby("store", observed=True):
+        shards = decoded.stores[str(store)].folder
+        for shard in sorted(str(name) for name in part["shard"]):
             status = (shards / shard).stat()
             digest.update(f"{store}/{shard} {status.st_size} {status.st_mtime_ns}".encode())
     return digest.hexdigest()[:24]

@@ -9,8 +9,6 @@ import cv2
 import numpy as np
 import numpy.typing as npt
 
-from storage.errors import IntegrityError
-
 Image = npt.NDArray[np.uint8]  # (height, width, 3) RGB
 INTERPOLATIONS = {
     "nearest": cv2.INTER_NEAREST,
@@ -46,19 +44,16 @@ class Preprocessing:
         return [f"{key} {ours[key]} vs {theirs[key]}" for key in ours if ours[key] != theirs[key]]
 
 
-def decode(data: bytes, encoding: str, *, width: int, height: int, name: str) -> Image:
-    """The RGB pixels of a stored image; `raw` is height x width x 3 bytes.
-
-    Raises IntegrityError, naming the image, where the bytes are not an image of that size.
-    """
+def decode(data: bytes, encoding: str, *, width: int, height: int) -> Image:
+    """The RGB pixels of a stored image; `raw` is height x width x 3 bytes. Raises ValueError for any other bytes."""
     if encoding == "raw":
         if len(data) != width * height * 3:
-            raise IntegrityError(f"{name}: {len(data):,} bytes, expected {width} x {height} x 3. Run: dvc repro")
+            raise ValueError(f"{len(data):,} bytes, expected {width} x {height} x 3")
         return np.frombuffer(data, np.uint8).reshape(height, width, 3)
     flags = cv2.IMREAD_COLOR_RGB | cv2.IMREAD_IGNORE_ORIENTATION
-    pixels = cv2.imdecode(np.frombuffer(data, np.uint8), flags)
+    pixels = cv2.imdecode(np.frombuffer(data, np.uint8), flags) if data else None
     if pixels is None or pixels.shape[:2] != (height, width):
-        raise IntegrityError(f"{name}: the stored bytes are not an image of {width} x {height}. Run: dvc repro")
+        raise ValueError(f"the stored bytes are not an image of {width} x {height}")
     return np.asarray(pixels, np.uint8)
 
 

@@ -9,12 +9,12 @@ import numpy as np
 import numpy.typing as npt
 from lightning_fabric import Fabric
 
-from models.fit import Validate
 from models.material import Material, Scores, judged_view, scores_by_view
 from models.network import Network
 from models.optimism import optimism
 from models.predict import LogProbabilities
 from models.schema import ModelParams
+from models.training import Validate
 
 
 def validation(

@@ -13,7 +13,7 @@ import pandas as pd
 
 from models.feed import Rows
 from models.material import Material
-from models.pictures import COLUMNS
+from models.pictures import COLUMNS, compact
 from models.schema import ModelParams
 from stages.probabilities import read_probabilities
 from stages.tables import Folds, Index, read_augmented
@@ -21,19 +21,20 @@ from storage.atomic import sha256
 from storage.errors import DataError, IntegrityError, ParamsError
 from storage.shards import Shards
 
+ROW_COLUMNS = ["source", "partner_id", "copy", "view", "fold", "label", "partner_label", "weight"]
+
 
 def fold_rows(fold: int, *, index: Index, folds: Folds, augmented: pd.DataFrame, params: ModelParams) -> dict[str, Any]:
     """All pictures of the competition as one table, and which of them train, validate and test on `fold`."""
     if fold not in folds.numbers:
         raise ParamsError(f"fold {fold} does not exist; the folds are {folds.numbers}")
-    clean = index.train.assign(store="index", name=index.train["image_id"], encoding="png")
-    test = index.test.assign(store="index", name=index.test["image_id"], encoding="png")
-    copies = augmented.assign(store="augmented", name=augmented["copy_id"])
-    clean = clean.assign(fold=folds.table["fold"].to_numpy(), view="clean", source=clean["image_id"], copy=0)
-    test = test.assign(fold=-2, view="test", source=test["image_id"], copy=0)
-    copies = copies.assign(source=copies["source_id"])
-    table = pd.concat([clean, test, copies], ignore_index=True)
-    table = table.fillna({"partner_label": -1, "weight": 1.0})
+    alone: dict[str, Any] = {"store": "index", "encoding": "png", "copy": 0}
+    alone |= {"partner_id": "", "partner_label": -1, "weight": np.float32(1)}
+    clean = index.train.assign(**alone, name=index.train["image_id"], source=index.train["image_id"], view="clean")
+    test = index.test.assign(**alone, name=index.test["image_id"], source=index.test["image_id"], view="test", fold=-2)
+    clean = clean.assign(fold=folds.table["fold"].to_numpy())
+    copies = augmented.assign(store="augmented", name=augmented["copy_id"], source=augmented["source_id"])
+    table = pd.concat([part[COLUMNS + ROW_COLUMNS] for part in (clean, test, copies)], ignore_index=True)
     seen = (table["fold"] != fold) & (table["fold"] >= -1) & (table["view"] != "test")  # -2: left out by the split
     kinds = {"both": ["clean", "train"], "augmented": ["train"], "clean": ["clean"]}[params.rows]
     train = seen & table["view"].isin(kinds)
@@ -51,7 +52,8 @@ def build_material(
     fold: int, *, index: Index, folds: Folds, augmented: Path, params: ModelParams
 ) -> tuple[Material, pd.DataFrame]:
     """Everything that models.member needs, and the table of held-out rows."""
-    split = fold_rows(fold, index=index, folds=folds, augmented=read_augmented(augmented, index, folds), params=params)
+    copies = read_augmented(augmented, index, folds, drawn=False)
+    split = fold_rows(fold, index=index, folds=folds, augmented=copies, params=params)
     table = split["table"]
 
     def rows(mask: pd.Series) -> Rows:
@@ -61,12 +63,11 @@ def build_material(
             label=part["label"].to_numpy(np.int64),
             partner_label=part["partner_label"].to_numpy(np.int64),
             share=part["weight"].to_numpy(np.float32),
-            name=part["name"].to_numpy(object),
         )
 
     valid = table[split["valid"]]
     material = Material(
-        pictures=table[COLUMNS],
+        pictures=compact(table),
         stores={"index": Shards(index.folder), "augmented": Shards(augmented)},
         train=with_pseudo(rows(split["train"]), table[split["test"]], fold, index=index, folds=folds, params=params),
         valid=rows(split["valid"]),
@@ -100,7 +101,6 @@ def with_pseudo(rows: Rows, test: pd.DataFrame, fold: int, *, index: Index, fold
         label=np.concatenate([rows.label, probabilities[sure].argmax(axis=1)]),
         partner_label=np.concatenate([rows.partner_label, np.full(len(picture), -1)]),
         share=np.concatenate([rows.share, np.ones(len(picture), np.float32)]),
-        name=np.concatenate([rows.name, table.image_id[sure]]),
     )
 
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, Literal
@@ -122,10 +122,13 @@ def write_table(path: str | Path, table: pd.DataFrame, schema: pa.Schema, metada
         pq.write_table(arrow.replace_schema_metadata(metadata), file, compression="zstd")
 
 
-def read_table(path: str | Path, schema: pa.Schema) -> tuple[pd.DataFrame, dict[str, str]]:
-    """Read a table and its metadata; checks that the columns of `schema` are there and hold no nulls."""
+def read_table(path: str | Path, schema: pa.Schema, *, rest: bool = True) -> tuple[pd.DataFrame, dict[str, str]]:
+    """Read a table and its metadata; checks that the columns of `schema` are there and hold no nulls.
+
+    `rest`: the caller's own columns too.
+    """
     path = Path(path)
-    arrow, metadata = read_parquet(path)
+    arrow, metadata = read_parquet(path, None if rest else schema.names)
     missing = [name for name in schema.names if name not in arrow.column_names]
     if missing:
         raise IntegrityError(f"{path}: columns {missing} are missing. Run the stage that makes it again")
@@ -135,12 +138,13 @@ def read_table(path: str | Path, schema: pa.Schema) -> tuple[pd.DataFrame, dict[
     return arrow.to_pandas(), metadata
 
 
-def read_parquet(path: Path) -> tuple[pa.Table, dict[str, str]]:
-    """A Parquet file as it is, with its metadata as text."""
+def read_parquet(path: Path, columns: Sequence[str] | None = None) -> tuple[pa.Table, dict[str, str]]:
+    """A Parquet file as it is, with its metadata as text; `columns`: those of them that it has."""
     if not path.is_file():
         raise DataError(f"{path} not found. Run: dvc repro")
     try:
-        table = pq.read_table(path)
+        file = pq.ParquetFile(path)
+        table = file.read(columns and [name for name in columns if name in file.schema_arrow.names])
     except (pa.ArrowException, OSError) as error:
         raise IntegrityError(f"{path} is not a readable Parquet file ({error}). Delete it and run: dvc repro") from None
     metadata = {
@@ -216,10 +220,13 @@ def write_augmented(path: str | Path, table: pd.DataFrame, index: Index, folds: 
     write_table(path, table, AUGMENTED, {"index_hash": index.hash, "folds_hash": folds.hash})
 
 
-def read_augmented(folder: str | Path, index: Index, folds: Folds) -> pd.DataFrame:
-    """The table of copies; proves again that each copy has its source's fold and that partners share it."""
+def read_augmented(folder: str | Path, index: Index, folds: Folds, *, drawn: bool = True) -> pd.DataFrame:
+    """The table of copies, with the values `drawn` for each if asked for.
+
+    Proves again that each copy has its source's fold and that partners share it.
+    """
     path = Path(folder) / "index.parquet"
-    table, metadata = read_table(path, AUGMENTED)
+    table, metadata = read_table(path, AUGMENTED, rest=drawn)
     check_hashes(path, metadata, index, folds)
     fold = dict(zip(folds.table["image_id"], folds.table["fold"], strict=True))
     source = table["source_id"].map(fold)

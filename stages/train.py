@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import numpy as np
 import numpy.typing as npt
 import pandas as pd
+import pyarrow as pa
 import typer
 
 from augmentation.copies import Copier
@@ -112,6 +113,7 @@ def main(  # noqa: PLR0917 - typer's options
     from stages.rows import build_material
 
     material, valid = build_material(fold, index=the_index, folds=the_folds, augmented=augmented, params=chosen)
+    pa.default_memory_pool().release_unused()  # what reading the tables took; Arrow would keep it
     from models.member import train_member
 
     online = online_copies(chosen, material, path=params)

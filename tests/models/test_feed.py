@@ -20,14 +20,16 @@ class Numbered:
     def __len__(self) -> int:
         return 250
 
+    def name(self, number: int) -> str:
+        return f"{number}.png"
+
     def read(self, numbers: np.ndarray) -> np.ndarray:
         return np.broadcast_to(numbers.astype(np.uint8)[:, None, None, None], (len(numbers), 2, 2, 3)).copy()
 
 
 def rows(n: int, *, partner: int = -1, share: float = 1.0) -> Rows:
     label = np.arange(n) % 3
-    names = np.array([f"{i}.png" for i in range(n)], dtype=object)
-    return Rows(np.arange(n), label, np.full(n, partner), np.full(n, share, np.float32), names)
+    return Rows(np.arange(n), label, np.full(n, partner), np.full(n, share, np.float32))
 
 
 def feed(n: int = 25, **options: object) -> Feed:

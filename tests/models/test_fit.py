@@ -41,14 +41,18 @@ class Pictures:
     def __len__(self) -> int:
         return len(self.images)
 
+    def name(self, number: int) -> str:
+        return f"image_{number}.png"
+
     def read(self, numbers: np.ndarray) -> np.ndarray:
         self.hook()
         return self.images[numbers]
 
 
 def run(
-    folder: Path, *, pictures: Pictures | None = None, budget: float | None = None, poison: bool = False, **options: Any
-) -> tuple[Network, Progress]:
+    folder: Path, *, pictures: Pictures | None = None, budget: float | None = None, poison: bool = False,
+    loss: torch.nn.Module | None = None, **options: Any,
+) -> tuple[Network, Progress]:  # fmt: skip
     """A small training in `folder`."""
     values = {"backbone": "simple_cnn", "backbone_options": {"widths": [8, 16], "dropout": 0.2}, "size": 28, "lr": 0.01}
     params = ModelParams(**{**values, "epochs": 3, "batch": 16, "head_dropout": 0.3, "mixup": 0.2, **options})
@@ -57,8 +61,7 @@ def run(
     network, preprocessing = build_network(params, 10)
     if poison:
         network.get_parameter("head.1.bias").data[0] = float("nan")
-    names = np.array([f"image_{i}.png" for i in range(N)], dtype=object)
-    rows = Rows(np.arange(N), pictures.labels[:N], np.full(N, -1), np.ones(N, np.float32), names)
+    rows = Rows(np.arange(N), pictures.labels[:N], np.full(N, -1), np.ones(N, np.float32))
     feed = Feed(pictures, rows, n_classes=10, batch=params.batch, seed=3, accumulate=params.accumulate)
     normalise = Normalise(preprocessing, channels_last=False, device="cpu")
 
@@ -70,7 +73,7 @@ def run(
         return {"clean": {"accuracy": float(accuracy), "macro_f1": float(accuracy), "log_loss": loss}}
 
     progress = fit(
-        FABRIC, network, params=params, feed=feed, loss=Loss(params, rows.counts(10)), normalise=normalise,
+        FABRIC, network, params=params, feed=feed, loss=loss or Loss(params, rows.counts(10)), normalise=normalise,
         validate=validate, checkpoints=Checkpoints(folder), seed=3,
         budget=Budget(budget, started=time.monotonic(), images_to_predict=0),
     )  # fmt: skip
@@ -167,6 +170,22 @@ def test_other_seeds_give_other_weights_and_the_same_seed_the_same(tmp_path: Pat
 def test_a_loss_that_is_no_number_stops_with_step_and_images(tmp_path: Path) -> None:
     with pytest.raises(DataError, match=r"loss is nan at step 0 \(epoch 1, batch 1\); images: image_\d+\.png, "):
         run(tmp_path, poison=True)
+
+
+class Explodes(torch.nn.Module):
+    """A loss that is a number, with a gradient that is none."""
+
+    def forward(self, logits: torch.Tensor, targets: torch.Tensor) -> torch.Tensor:
+        return (logits - logits.detach()).abs().sqrt().sum() + 1.0
+
+
+@pytest.mark.parametrize(
+    ("clip", "message"), [(1.0, r"the gradient's norm is nan at step 0 .*images: image_"), (0.0, "weights are not num")]
+)
+def test_broken_gradients_stop_it_and_reach_no_checkpoint(tmp_path: Path, clip: float, message: str) -> None:
+    with pytest.raises(DataError, match=message):
+        run(tmp_path, epochs=1, batch=N, clip=clip, loss=Explodes(), ema=0.0)
+    assert Checkpoints(tmp_path).load() is None
 
 
 def test_a_time_budget_ends_with_what_there_is_and_goes_on_later(tmp_path: Path) -> None:

@@ -1,5 +1,7 @@
 """Precision, preprocessing, batch changes, TTA, and the report of a fold."""
 
+import gc
+import tracemalloc
 from pathlib import Path
 
 import numpy as np
@@ -10,9 +12,9 @@ from sklearn.metrics import f1_score, precision_score, recall_score
 
 from models.change import Normalise, cutmix, image_augmentation, mix, mixup
 from models.network import build_network
-from models.pictures import Decoded, open_pictures
+from models.pictures import COLUMNS, Decoded, open_pictures
 from models.precision import FORMATS, apply_format, candidates, choose, region
-from models.preprocessing import Preprocessing, decode, square
+from models.preprocessing import Preprocessing, square
 from models.report import HeldOut, confused_pairs, confusion, per_class, write_report
 from models.schema import FeedParams, ModelParams
 from models.scores import scores
@@ -134,8 +136,7 @@ def stored(folder: Path, count: int = 5) -> tuple[Decoded, np.ndarray]:
     with ShardWriter(folder, "raw") as shard:
         places = [shard.add(f"{i}", image.tobytes()) for i, image in enumerate(images)]
     lines = [(f"{i}", "s", "raw.tar", *place, 9, 6, "raw") for i, place in enumerate(places)]
-    columns = ["name", "store", "shard", "offset", "size", "width", "height", "encoding"]
-    table = pd.DataFrame(lines, columns=columns)
+    table = pd.DataFrame(lines, columns=COLUMNS)
     return Decoded(table, {"s": Shards(folder)}, Preprocessing(8, HALF, HALF)), images
 
 
@@ -152,11 +153,37 @@ def test_cached_pixels_are_the_decoded_ones_and_old_caches_make_room(tmp_path: P
     assert open_pictures(decoded, folder=tmp_path / "cache", limit_gb=0, workers=1) is decoded
 
 
-def test_bytes_that_are_not_the_image_are_named() -> None:
-    with pytest.raises(IntegrityError, match=r"a\.png: 5 bytes, expected 2 x 2 x 3"):
-        decode(b"12345", "raw", width=2, height=2, name="a.png")
-    with pytest.raises(IntegrityError, match=r"b\.png: the stored bytes are not an image of 2 x 2"):
-        decode(b"12345", "png", width=2, height=2, name="b.png")
+@pytest.mark.parametrize(
+    ("encoding", "data", "message"),
+    [
+        ("raw", b"12345", "a.png: 5 bytes, expected 2 x 2 x 3"),
+        ("png", b"12345", "a.png: the stored bytes are not an image of 2 x 2"),
+        ("jpeg", b"", "a.png: the stored bytes are not an image of 2 x 2"),
+    ],
+)
+def test_bytes_that_are_not_the_image_are_named(tmp_path: Path, encoding: str, data: bytes, message: str) -> None:
+    with ShardWriter(tmp_path, "raw") as shard:
+        offset, size = shard.add("a.png", data)
+    table = pd.DataFrame([("a.png", "s", "raw.tar", offset, size, 2, 2, encoding)], columns=COLUMNS)
+    with pytest.raises(IntegrityError, match=message):
+        Decoded(table, {"s": Shards(tmp_path)}, Preprocessing(8, HALF, HALF)).read(np.array([0]))
+
+
+def test_a_further_image_takes_few_bytes_of_memory(tmp_path: Path) -> None:
+    def held(count: int) -> int:
+        lines = [(f"{i:012}", "s", f"shard-{i % 7}.tar", i, 9, 6, 6, "raw") for i in range(count)]
+        table = pd.DataFrame(lines, columns=COLUMNS)
+        gc.collect()
+        tracemalloc.start()
+        decoded = Decoded(table, {"s": Shards(tmp_path)}, Preprocessing(8, HALF, HALF))
+        del table, lines
+        gc.collect()
+        size = tracemalloc.get_traced_memory()[0]
+        tracemalloc.stop()
+        assert decoded.name(count - 1) == f"{count - 1:012}"
+        return size
+
+    assert (held(30_000) - held(10_000)) / 20_000 < 64
 
 
 def held_out(n_classes: int, n_rows: int = 400) -> HeldOut:
