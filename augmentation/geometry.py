@@ -19,6 +19,7 @@ Floats = npt.NDArray[np.float64]
 Row = dict[str, float]
 BORDERS = {"constant": cv2.BORDER_CONSTANT, "replicate": cv2.BORDER_REPLICATE, "reflect": cv2.BORDER_REFLECT_101}
 STRIP_PIXELS = 16_384  # 64 KB of four channels
+IDENTITY = (1, 0, 0, 0, 1, 0, 0, 0, 1)
 CORNERS = np.array([[-0.5, -0.5], [0.5, -0.5], [0.5, 0.5], [-0.5, 0.5]])
 
 
@@ -50,10 +51,9 @@ def copy_matrix(
     vertical, horizontal = target[0] / height, target[1] / width
     if fit == "pad":
         vertical = horizontal = min(vertical, horizontal)
-    back = np.diag([width / prepared[1], height / prepared[0], 1.0]) @ moved(
-        -(prepared[1] - 1) / 2, -(prepared[0] - 1) / 2
-    )
-    forth = moved((target[1] - 1) / 2, (target[0] - 1) / 2) @ np.diag([horizontal, vertical, 1.0])
+    x, y = width / prepared[1], height / prepared[0]
+    back = np.array([[x, 0, -x * (prepared[1] - 1) / 2], [0, y, -y * (prepared[0] - 1) / 2], [0, 0, 1]])
+    forth = np.array([[horizontal, 0, (target[1] - 1) / 2], [0, vertical, (target[0] - 1) / 2], [0, 0, 1]])
     matrix: Floats = forth @ drawn_matrix(row, height, width) @ back
     return matrix
 
@@ -77,7 +77,8 @@ def drawn_matrix(row: Row, height: int, width: int) -> Floats:
         matrix = np.array([[cosine, sine, 0], [-sine, cosine, 0], [0, 0, 1]]) @ matrix
     if "perspective_fraction_a" in row:
         matrix = perspective(row, height, width) @ matrix
-    return moved(row.get("shift_fraction_x", 0.0) * width, row.get("shift_fraction_y", 0.0) * height) @ matrix
+    shift_x, shift_y = row.get("shift_fraction_x", 0.0), row.get("shift_fraction_y", 0.0)
+    return moved(shift_x * width, shift_y * height) @ matrix if shift_x or shift_y else matrix
 
 
 def perspective(row: Row, height: int, width: int) -> Floats:
@@ -124,4 +125,4 @@ def warp_plane(plane: Pixels, matrix: Floats, target: tuple[int, int], mode: str
 
 def is_identity(matrix: Floats) -> bool:
     """Whether a warp would change nothing."""
-    return bool(np.abs(matrix - np.eye(3)).max() < 1e-9)
+    return all(abs(a - b) < 1e-9 for a, b in zip(matrix.ravel().tolist(), IDENTITY, strict=True))

@@ -78,6 +78,18 @@ def noise_bytes(bits: Pixels, table: Pixels, levels: int) -> Pixels:
     return as_pixels(cv2.add(cv2.LUT(bits[0], table, dst=bits[0]), fine, dst=bits[0]))
 
 
+def add_noise(pixels: Pixels, noise: Pixels) -> None:
+    """pixels + (noise - 128), clipped to 0..255; in place, and `noise` is overwritten.
+
+    In signed bytes, whose addition saturates: half the time of one weighted sum.
+    """
+    for array in (pixels, noise):
+        np.bitwise_xor(array, np.uint8(128), out=array)
+    signed = pixels.view(np.int8)
+    cv2.add(signed, noise.view(np.int8), dst=signed)
+    np.bitwise_xor(pixels, np.uint8(128), out=pixels)
+
+
 def add_gaussian(pixels: Pixels, sigma: float, random: PixelRandom) -> Pixels:
     """Gaussian noise of `sigma` grey levels, independent per pixel and channel, clipped to 0..255; in place."""
     flat, narrow = pixels.reshape(1, -1), sigma <= IN_BYTES
@@ -86,7 +98,7 @@ def add_gaussian(pixels: Pixels, sigma: float, random: PixelRandom) -> Pixels:
         part = flat[:, start : start + BLOCK]
         bits = random.bytes((2, *part.shape))
         if narrow:
-            cv2.addWeighted(part, 1, noise_bytes(bits, table.astype(np.uint8), levels), 1, -128, dst=part)
+            add_noise(part, noise_bytes(bits, table.astype(np.uint8), levels))
         else:
             wide = cv2.LUT(bits[0], table.astype(np.int16)) + (bits[1] & np.uint8(levels - 1))
             cv2.add(part, wide, dst=part, dtype=cv2.CV_8U)

@@ -20,7 +20,17 @@ import numpy as np
 import numpy.typing as npt
 
 from augmentation import geometry, operations
-from augmentation.noise import BLOCK, IN_BYTES, PixelRandom, Pixels, as_pixels, byte_table, noise_bytes
+from augmentation.noise import (
+    BLOCK,
+    IN_BYTES,
+    PixelRandom,
+    Pixels,
+    add_noise,
+    as_pixels,
+    byte_table,
+    noise_bytes,
+    normal_quantiles,
+)
 from augmentation.recipe import Border, Operations, columns_of, ranges_of
 
 Row = dict[str, float]
@@ -98,11 +108,17 @@ def placed(source: Prepared, matrix: npt.NDArray[np.float64], target: tuple[int,
     if (height, width) == target and geometry.is_identity(matrix):
         luma = luma.copy()
     else:
-        outside = TO_YUV @ border.colour + [0, 128, 128]
+        outside = yuv(border.colour)
         even = (2 * half[0], 2 * half[1])
         luma = geometry.warp_plane(luma[:height, :width], matrix, even, border.mode, (outside[0],))
         chroma = geometry.warp_plane(chroma, HALVE @ matrix @ DOUBLE, half, border.mode, (*outside[1:], 0, 0))
     return [luma, as_pixels(cv2.extractChannel(chroma, 0)), as_pixels(cv2.extractChannel(chroma, 1))]
+
+
+@cache
+def yuv(colour: tuple[int, int, int]) -> tuple[float, ...]:
+    """A colour's Y, U and V."""
+    return tuple((TO_YUV @ colour + [0, 128, 128]).tolist())
 
 
 def apply(planes: Planes, row: Row, random: PixelRandom, *, grey_mean: float) -> Planes:
@@ -134,30 +150,29 @@ def jitter(planes: Planes, row: Row, grey_mean: float) -> Planes:
 def add_gaussian(planes: Planes, sigma: float, random: PixelRandom) -> Planes:
     """What noise of `sigma` grey levels, independent in R, G and B, becomes in 4:2:0; in place.
 
-    U and V get a share of the noise of their four pixels of Y, and some of their own, scaled down from the widest so
-    that one rounding is left of it (and one of the mean, which OpenCV rounds 1/8 too high). In blocks of rows that stay
-    in the processor's cache.
+    U and V get a share of the noise of their four pixels of Y, and noise of their own: quantiles of the normal
+    distribution scaled down, so that one rounding is left of both (and one of the mean, which OpenCV rounds 1/8 too
+    high). In blocks of rows that stay in the processor's cache.
     """
     luma, *chroma = planes
     half = chroma[0].shape[1]
-    table, widest = byte_table(sigma * LUMA), wide_table()
+    table = byte_table(sigma * LUMA)
     shares = [(slope, math.sqrt(max((sigma * own) ** 2 - (1 + slope**2) / 12, 0)) / IN_BYTES) for slope, own in SHARES]
     rows = max(1, BLOCK // (4 * half))
     for top in range(0, chroma[0].shape[0], rows):
         parts = [plane[top : top + rows] for plane in chroma]
         count = parts[0].shape[0]
         noise = noise_bytes(random.bytes((2, 2 * count, 2 * half)), *table)
-        part = luma[2 * top : 2 * (top + count)]
-        cv2.addWeighted(part, 1, noise, 1, -128, dst=part)
         mean = cv2.resize(noise, (half, count), interpolation=cv2.INTER_AREA)
-        for plane, bits, (slope, own) in zip(parts, random.bytes((2, 2, count, half)), shares, strict=True):
-            total = noise_bytes(bits, *widest)
+        add_noise(luma[2 * top : 2 * (top + count)], noise)
+        for plane, bits, (slope, own) in zip(parts, random.bytes((2, count, half)), shares, strict=True):
+            total = as_pixels(cv2.LUT(bits, wide_table(), dst=bits))
             cv2.addWeighted(total, own, mean, slope, 128 * (1 - own) - 128.125 * slope, dst=total)
-            cv2.addWeighted(plane, 1, total, 1, -128, dst=plane)
+            add_noise(plane, total)
     return planes
 
 
 @cache
-def wide_table() -> tuple[Pixels, int]:
-    """The table of the widest noise in bytes."""
-    return byte_table(IN_BYTES)
+def wide_table() -> Pixels:
+    """Noise of sigma IN_BYTES, + 128.  # (256,)"""
+    return as_pixels(np.rint(normal_quantiles() * math.sqrt(IN_BYTES**2 - 1 / 12) + 128))
