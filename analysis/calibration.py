@@ -40,7 +40,7 @@ def temperature(log_probabilities: Array, labels: Array, *, low: float = 0.1, hi
         lower, upper = (inverse, upper) if first < 0 else (lower, inverse)
         step = inverse - first / second if second > 0 else 0.0
         updated = step if lower < step < upper else 0.5 * (lower + upper)
-        if abs(updated - inverse) < 1e-7 * inverse:
+        if abs(updated - inverse) < 1e-5 * inverse:
             break
         inverse = updated
     return 1.0 / inverse

@@ -232,7 +232,8 @@ def reduce_rows(log_probabilities: Array, labels: Array) -> tuple[Tally, Pairs]:
     kept = np.empty((max(n_rows // 4, 64), n_members), dtype=np.float32)
     parts: list[tuple[Array, Array, Array]] = []
     n_pairs = n_undecided = 0
-    for rows in slabs(n_members, n_rows, n_classes, cells=1 << 18):
+    slab = min(1 << 18, max(log_probabilities.size // 16, 1 << 14))
+    for rows in slabs(n_members, n_rows, n_classes, cells=slab):
         probabilities = np.exp(log_probabilities[:, rows].astype(np.float32, copy=False))  # (m, n, c)
         truth = labels[rows]
         winner = probabilities.sum(axis=0).argmax(axis=1)

@@ -100,7 +100,7 @@ class Features:
             gradient[n_members:] += shares.sum(axis=1) - np.bincount(truth, minlength=n_classes)
             flat, heavy = features.reshape(-1, n_members), weighted.reshape(-1, n_members)
             hessian[:n_members, :n_members] += flat.T @ heavy - expected.T @ expected
-            hessian[n_members:, :n_members] += weighted.sum(axis=1) - shares @ expected
+            hessian[n_members:, :n_members] += np.matmul(shares[:, None], features)[:, 0] - shares @ expected
             hessian[n_members:, n_members:] += np.diag(shares.sum(axis=1)) - shares @ shares.T
         hessian[:n_members, n_members:] = hessian[n_members:, :n_members].T
         return loss / self.n_rows, gradient / self.n_rows, hessian / self.n_rows
@@ -125,7 +125,7 @@ def shares_of(features: Array, parameters: Array) -> Array:
 
 
 def log_linear_weights(
-    features: Features, *, ridge: float, start: Array | None = None, tolerance: float = 1e-8, rounds: int = 15
+    features: Features, *, ridge: float, start: Array | None = None, tolerance: float = 1e-6, rounds: int = 15
 ) -> Array:
     """Parameters (n_members + n_classes,) = weights, bias of the log-linear pool with the smallest penalised log-loss.
 

@@ -14,9 +14,11 @@ import pandas as pd
 
 from analysis.ensemble import Library
 from analysis.pools import log_softmax
-from stages.probabilities import Probabilities, write_probabilities
+from stages.probabilities import Probabilities, concatenate, write_probabilities
 from stages.tables import (
     Classes,
+    Folds,
+    Index,
     SubmissionFormat,
     read_folds,
     read_index,
@@ -49,64 +51,74 @@ def library_of_members(
 
 
 def write_competition(
-    folder: Path, *, n_train: int = 90, n_test: int = 60, n_members: int = 3, style: dict[str, Any] | None = None
+    folder: Path,
+    *,
+    n_train: int = 90,
+    n_test: int = 60,
+    n_members: int = 3,
+    n_classes: int = N_CLASSES,
+    n_folds: int = N_FOLDS,
+    style: dict[str, Any] | None = None,
 ) -> Array:
-    """Write index, folds, predictions of every member and fold, and params.yaml; returns the test's true labels."""
+    """Write index, folds, predictions of every member and fold, and params.yaml; returns the test's true labels.
+
+    Each held-out image has a clean row and two test-like ones.
+    """
     random = np.random.default_rng(1)
-    labels, answers = np.arange(n_train) % N_CLASSES, np.arange(n_test) % N_CLASSES
-    ids, test_ids = ([f"{part}{number:04}.png" for number in range(n)] for part, n in (("a", n_train), ("t", n_test)))
-    names, values = [f"kind {number}" for number in range(N_CLASSES)], [str(10 + number) for number in range(N_CLASSES)]
-    form: dict[str, Any] = {"columns": ["ID", "target"], "kind": "labels", "row_ids": test_ids[::-1]}
+    labels, answers = np.arange(n_train) % n_classes, np.arange(n_test) % n_classes
+    ids, test_ids = (
+        np.array([f"{part}{number:04}.png" for number in range(n)], dtype=object)
+        for part, n in (("a", n_train), ("t", n_test))
+    )
+    names, values = [f"kind {number}" for number in range(n_classes)], [str(10 + number) for number in range(n_classes)]
+    form: dict[str, Any] = {"columns": ["ID", "target"], "kind": "labels", "row_ids": test_ids[::-1].tolist()}
     write_index(
         folder / "data/index",
-        images(ids, labels),
-        images(test_ids, np.full(n_test, -1)),
+        images(ids.tolist(), labels),
+        images(test_ids.tolist(), np.full(n_test, -1)),
         Classes(names, values, SubmissionFormat(**{**form, **(style or {})})),
     )
     index = read_index(folder / "data/index")
-    fold = np.arange(n_train) // N_CLASSES % N_FOLDS
+    fold = np.arange(n_train) // n_classes % n_folds
     table = pd.DataFrame({"image_id": ids, "fold": fold, "duplicate_group": np.arange(n_train)})
     write_folds(folder / "data/folds/folds.parquet", table, index)
     folds = read_folds(folder / "data/folds/folds.parquet", index)
-
-    def rows(chosen: list[str], view: str, copy: int, number: int, logs: Array) -> Probabilities:
-        count = len(chosen)
-        return Probabilities(
-            np.array(chosen, dtype=object),
-            np.array([view] * count, dtype=object),
-            np.full(count, copy),
-            np.full(count, number),
-            logs,
-            names,
-            index.hash,
-            folds.hash,
-        )
-
-    views = [member_tables(labels, n_members=n_members, n_classes=N_CLASSES, random=random) for _ in range(3)]
-    tests = member_tables(answers, n_members=n_members, n_classes=N_CLASSES, random=random)
+    views = [member_tables(labels, n_members=n_members, n_classes=n_classes, random=random) for _ in range(3)]
+    tests = member_tables(answers, n_members=n_members, n_classes=n_classes, random=random)
     for member in range(n_members):
-        for number in range(N_FOLDS):
+        for number in range(n_folds):
             place = folder / f"data/predictions/net{member}/{number}"
             held = np.flatnonzero(fold == number)
             parts = [
-                rows([ids[row] for row in held], view, copy, number, views[which][member, held])
+                table_of(index, folds, ids[held], view=view, copy=copy, fold=number, logs=views[which][member, held])
                 for which, (view, copy) in enumerate((("clean", 0), ("testlike", 0), ("testlike", 1)))
             ]
-            valid = Probabilities(
-                *(np.concatenate([getattr(p, f) for p in parts]) for f in ("image_id", "view", "copy", "fold")),
-                np.concatenate([part.log_probabilities for part in parts]),
-                names,
-                index.hash,
-                folds.hash,
-            )
-            write_probabilities(place / "valid.parquet", valid)
-            write_probabilities(place / "test.parquet", rows(test_ids, "test", 0, number, tests[member]))
-    models = "".join(f"  net{member}: {{}}\n" for member in range(n_members))
-    members = ", ".join(f"net{member}" for member in range(n_members))
+            write_probabilities(place / "valid.parquet", concatenate(parts))
+            test = table_of(index, folds, test_ids, view="test", fold=number, logs=tests[member])
+            write_probabilities(place / "test.parquet", test)
+    members = [f"net{member}" for member in range(n_members)]
+    models = "".join(f"  {name}: {{}}\n" for name in members)
     (folder / "params.yaml").write_text(
-        f"models:\n{models}members: [{members}]\nfolds: [0, 1, 2]\nblend: {{draws: 200}}\n"
+        f"models:\n{models}members: [{', '.join(members)}]\nfolds: {list(range(n_folds))}\nblend: {{draws: 200}}\n"
     )
     return answers
+
+
+def table_of(
+    index: Index, folds: Folds, ids: Any, *, view: str, fold: int, logs: Array, copy: int = 0
+) -> Probabilities:
+    """Log-probabilities (n_rows, n_classes) as the stages store them."""
+    count = len(ids)
+    return Probabilities(
+        np.array(list(ids), dtype=object),
+        np.array([view] * count, dtype=object),
+        np.full(count, copy, dtype=np.int64),
+        np.full(count, fold, dtype=np.int64),
+        logs.astype(np.float32),
+        index.classes.names,
+        index.hash,
+        folds.hash,
+    )
 
 
 def images(ids: list[str], labels: Array) -> pd.DataFrame:

@@ -26,7 +26,7 @@ from sklearn.naive_bayes import GaussianNB
 from sklearn.neighbors import KNeighborsClassifier
 from sklearn.neural_network import MLPClassifier
 
-from stages.probabilities import Probabilities, write_probabilities
+from stages.probabilities import write_probabilities
 from stages.tables import (
     Classes,
     Folds,
@@ -38,6 +38,7 @@ from stages.tables import (
     write_index,
 )
 from storage.shards import ShardWriter
+from tests.blend_tables import table_of
 
 Array = np.ndarray[Any, np.dtype[Any]]
 CLASSIFIERS: dict[str, Callable[[], Any]] = {
@@ -156,20 +157,11 @@ def write_images(
     return read_index(folder / "data/index")
 
 
-def table_of(contest: Contest, ids: Any, view: str, fold: int, probabilities: Array) -> Probabilities:
-    """Probabilities as the stages store them."""
-    logs = np.log(np.maximum(probabilities, 1e-7) / np.maximum(probabilities, 1e-7).sum(axis=1, keepdims=True))
-    count = len(ids)
-    return Probabilities(
-        np.array(list(ids), dtype=object),
-        np.array([view] * count, dtype=object),
-        np.zeros(count, dtype=np.int64),
-        np.full(count, fold, dtype=np.int64),
-        logs.astype(np.float32),
-        contest.index.classes.names,
-        contest.index.hash,
-        contest.folds.hash,
-    )
+def write_rows(contest: Contest, path: Path, ids: Any, probabilities: Array, *, view: str, fold: int) -> None:
+    """Probabilities as a stage's table; none below 1e-7."""
+    kept = np.maximum(probabilities, 1e-7)
+    logs = np.log(kept / kept.sum(axis=1, keepdims=True))
+    write_probabilities(path, table_of(contest.index, contest.folds, ids, view=view, fold=fold, logs=logs))
 
 
 def write_members(contest: Contest, features: Array, digits: Array, fold: Array) -> dict[str, Array]:
@@ -190,17 +182,11 @@ def write_members(contest: Contest, features: Array, digits: Array, fold: Array)
             held[name][out] = model.predict_proba(features[out])
             tests[name] += said / N_FOLDS
             place = contest.folder / "data/predictions" / name / str(number)
-            write_probabilities(
-                place / "valid.parquet", table_of(contest, train_ids[out], "clean", number, held[name][out])
-            )
-            write_probabilities(place / "test.parquet", table_of(contest, test_ids, "test", number, said))
+            write_rows(contest, place / "valid.parquet", train_ids[out], held[name][out], view="clean", fold=number)
+            write_rows(contest, place / "test.parquet", test_ids, said, view="test", fold=number)
     blend = contest.folder / "data/blend"
-    write_probabilities(
-        blend / "oof.parquet", table_of(contest, train_ids, "clean", -1, np.mean(list(held.values()), axis=0))
-    )
-    write_probabilities(
-        blend / "test.parquet", table_of(contest, test_ids, "test", -1, np.mean(list(tests.values()), axis=0))
-    )
+    for file, ids, tables, view in (("oof", train_ids, held, "clean"), ("test", test_ids, tests, "test")):
+        write_rows(contest, blend / f"{file}.parquet", ids, np.mean(list(tables.values()), axis=0), view=view, fold=-1)
     (blend / "weights.json").write_text(json.dumps({"weights": dict.fromkeys(tests, 1 / len(tests))}))
     return tests
 
