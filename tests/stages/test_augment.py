@@ -88,7 +88,7 @@ def test_a_new_result_replaces_the_old_one_whole(contest, tmp_path):
     run(contest, tmp_path)
     again = run(contest, tmp_path, copies=1, validation_copies=0)
     assert len(read_augmented(tmp_path / "augmented", contest.index, contest.folds)) == 40
-    assert set(again) == {"index.parquet", *(f"shard-{i:05d}.tar" for i in range(16))}
+    assert set(again) == {"index.parquet", "recipe.json", *(f"shard-{i:05d}.tar" for i in range(16))}
     assert not list(tmp_path.glob(".tmp-*"))
 
 

@@ -132,14 +132,12 @@ def test_sigterm_ends_with_143_and_a_budget_later_gives_valid_tables(
     assert metrics["stopped"].startswith("time budget, after step")
 
 
-def test_fresh_copies_while_training_change_the_clean_sources_alone(
-    contest: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_fresh_copies_while_training_change_the_clean_sources_alone(contest: Path, tmp_path: Path) -> None:
     index, folds = tables(contest)
     params = ModelParams(backbone="simple_cnn", online="copies", size=28)
     material, _ = build_material(0, index=index, folds=folds, augmented=contest / "data/augmented", params=params)
-    (contest / "online.yaml").write_text("augment: {operations: {rotate: {degrees: [20, 40]}}}")
-    change = online_copies(params, material, path=contest / "online.yaml")
+    (tmp_path / "recipe.json").write_text('{"strength": "fitted", "operations": {"rotate": {"degrees": [20, 40]}}}')
+    change = online_copies(params, material, augmented=tmp_path)
     assert change
     store = material.pictures["store"].to_numpy()
     numbers = np.array([0, 0, 0, int(np.flatnonzero(store == "augmented")[0])])
@@ -148,7 +146,7 @@ def test_fresh_copies_while_training_change_the_clean_sources_alone(
     assert (changed[0] == changed[1]).all()
     assert (changed[0] != changed[2]).any() and (changed[0] != images[0]).any()
     assert (changed[3] == images[3]).all()
-    assert online_copies(params.model_copy(update={"online": "none"}), material, path=contest / "online.yaml") is None
+    assert online_copies(params.model_copy(update={"online": "none"}), material, augmented=tmp_path) is None
 
 
 def test_pseudo_labels_come_from_the_same_fold_alone(contest: Path, tmp_path: Path) -> None:
