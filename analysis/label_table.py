@@ -6,14 +6,14 @@ Without an index the first file stands for the sample, and the labels that occur
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from analysis.disagreement import names_apart
-from analysis.team_files import TeamFile, read_team_file
+from analysis.team_files import TeamFile, read_team_file, with_equals
 from analysis.team_formats import TABLES, Competition, TeamOptions, refuse_pickle
 from analysis.team_matching import match_ids, plain, whole
 from storage.csvfile import read_csv
@@ -62,7 +62,9 @@ def read_label_table(
     if wrong:
         raise DataError(wrong[0] if len(wrong) == 1 else problems("files that cannot be compared", wrong))
     labels = np.stack([file.labels for file in files], axis=1)
-    return LabelTable(names_of(paths), labels, files, competition)
+    names = names_of(paths)
+    known = with_equals([replace(file, name=name) for file, name in zip(files, names, strict=True)])
+    return LabelTable(names, labels, known, competition)
 
 
 def names_of(paths: Sequence[Path]) -> list[str]:

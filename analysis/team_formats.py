@@ -19,6 +19,7 @@ import numpy as np
 import pandas as pd
 from pydantic import Field
 
+from analysis.team_sizes import refuse_many_lines, refuse_many_rows
 from analysis.team_values import Kind, numbers
 from storage.csvfile import read_csv
 from storage.errors import DataError
@@ -105,10 +106,11 @@ def read_raw(path: Path, competition: Competition, options: TeamOptions) -> Raw:
     """The file's content by its ending."""
     suffix = path.suffix.lower()
     if suffix in TABLES:
+        refuse_many_lines(path, len(competition.test_ids), len(competition.train_ids))
         return read_text(path, competition, options)
     if suffix == ".parquet":
         return read_parquet(path, competition)
-    return read_array(path) if suffix == ".npy" else read_tensors(path)
+    return read_array(path, competition) if suffix == ".npy" else read_tensors(path, competition)
 
 
 def read_text(path: Path, competition: Competition, options: TeamOptions) -> Raw:
@@ -166,6 +168,9 @@ def read_parquet(path: Path, competition: Competition) -> Raw:
     import pyarrow.parquet as pq
 
     try:
+        head = pq.ParquetFile(path)
+        if "view" not in head.schema_arrow.names:  # a table of ours has rows of copies, too
+            refuse_many_rows(path, head.metadata.num_rows, len(competition.test_ids), len(competition.train_ids))
         table = pq.read_table(path)
         table.validate(full=True)  # texts that are no UTF-8, offsets that lie
         metadata = {key.decode(): value.decode() for key, value in (table.schema.metadata or {}).items()}
@@ -202,17 +207,19 @@ def our_table(table: Any, metadata: dict[str, str], competition: Competition) ->
     return Raw(ids, columns, np.exp(values), None, notes, metadata.get("folds_hash", ""))
 
 
-def read_array(path: Path) -> Raw:
+def read_array(path: Path, competition: Competition) -> Raw:
     """A .npy of floats or whole numbers, never of objects; its header may not claim more than the file holds."""
     try:
-        values = np.array(np.load(path, mmap_mode="r", allow_pickle=False))
+        mapped = np.load(path, mmap_mode="r", allow_pickle=False)
+        refuse_many_rows(path, len(mapped) if mapped.ndim else 1, len(competition.test_ids), len(competition.train_ids))
+        values = np.array(mapped)
     except (ValueError, OSError, EOFError, OverflowError, SyntaxError, TypeError, MemoryError, TokenError) as error:
         reason = "it holds Python objects (a pickle)" if "bject" in str(error) else f"not a readable .npy ({error})"
         raise DataError(f"{path}: refused, {reason}; ask for a float array, CSV or .safetensors") from None
     return from_array(path, values, None)
 
 
-def read_tensors(path: Path) -> Raw:
+def read_tensors(path: Path, competition: Competition) -> Raw:
     """A safetensors file with one matrix; class names from its metadata, if it has `class_names` as JSON."""
     from safetensors import SafetensorError, safe_open
 
@@ -222,6 +229,8 @@ def read_tensors(path: Path) -> Raw:
             chosen = [name for name in names if "prob" in name.lower()] or names
             if len(chosen) != 1:
                 raise DataError(f"{path} holds {len(names)} tensors ({shortened(names)}); name one 'probabilities'")
+            n_rows = (file.get_slice(chosen[0]).get_shape() or [1])[0]
+            refuse_many_rows(path, n_rows, len(competition.test_ids), len(competition.train_ids))
             values, metadata = file.get_tensor(chosen[0]), file.metadata() or {}
     except (SafetensorError, OSError, TypeError, ValueError, AttributeError) as error:
         raise DataError(f"{path} is not a readable safetensors file: {error}") from None

@@ -41,8 +41,11 @@ def cast_soft(files: Sequence[TeamFile], n_classes: int, *, scores: Sequence[flo
 def with_capped_labels(files: Sequence[TeamFile], weights: Array) -> Array:
     """In a mean of probabilities, a file of labels only gets at most an even share: it cannot say how sure it is."""
     labels_only = np.array([file.probabilities is None for file in files])
+    if labels_only.all() or not weights[~labels_only].sum():
+        return weights
     result = np.where(labels_only, np.minimum(weights, 1 / len(weights)), weights)
-    return np.asarray(result / result.sum())
+    result[~labels_only] *= (1 - result[labels_only].sum()) / result[~labels_only].sum()  # they get what was cut off
+    return np.asarray(result)
 
 
 def cast_labels(

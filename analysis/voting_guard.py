@@ -25,7 +25,7 @@ SURE = 3.0  # standard deviations
 LOSS = 0.001  # share of all rows that bad luck may cost
 LARGEST_EDGE = 0.9  # expected wins minus losses of a bet, at most: no row is certain
 SLOPE = 3.0  # edge of a bet for each unit of difference in weights, where all files are different: measured, low
-BOARD = 0.15  # share of the rows that a public board is taken to show: its noise pulls the scores together
+BOARD = 0.1  # share of the rows that a public board is taken to show: its noise pulls the scores together
 ONE_RIGHT = 0.85  # of two files that differ, one is right on so many rows: measured
 
 

@@ -6,7 +6,7 @@ import io
 import json
 import pickle
 import string
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -22,8 +22,8 @@ from analysis.team_diagnosis import diagnose
 from analysis.team_files import read_team, read_team_file
 from analysis.team_formats import Competition, TeamOptions, steadily
 from analysis.team_matching import match_classes, match_ids, text_order
-from stages.probabilities import Probabilities, write_probabilities
 from storage.errors import DataError
+from tests.team_tables import our_parquet
 
 N_CLASSES = 12
 TEST_IDS = [f"IMG_{i:03d}.jpg" for i in (7, 3, 1, 0, 9, 4, 2, 8, 6, 5, 11, 10)]
@@ -285,20 +285,8 @@ def test_columns_are_matched_rightly_or_not_at_all(names: list[str], random: Any
     assert found is not None or prefix != ""
 
 
-def our_parquet(folder: Path, *, ids: Sequence[str], folds_hash: str) -> Path:
-    """A table as Podium writes it, clean and test-like rows of each image."""
-    path = folder / "kim.oof.parquet"
-    rows = [*ids, *ids]
-    shares = np.full((len(rows), N_CLASSES), 1 / N_CLASSES, dtype=np.float32)
-    views = np.array(["clean"] * len(ids) + ["testlike"] * len(ids), dtype=object)
-    none = np.zeros(len(rows), dtype=np.int64)
-    table = Probabilities(np.array(rows, dtype=object), views, none, none, np.log(shares), NAMES, "data", folds_hash)
-    write_probabilities(path, table)
-    return path
-
-
 def test_a_table_of_ours_is_read_and_other_folds_are_refused(tmp_path: Path) -> None:
-    path = our_parquet(tmp_path, ids=CONTEST.train_ids, folds_hash="folds")
+    path = our_parquet(tmp_path, ids=CONTEST.train_ids, class_names=NAMES, folds_hash="folds")
     contest = replace(CONTEST, index_hash="other", folds_hash="folds")
     file = read_team_file(path, contest)
     assert file.part == "train"
