@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import base64
 import hashlib
+import os
 from collections.abc import Sequence
 from functools import cache
 from pathlib import Path
@@ -73,6 +74,11 @@ def policy(sources: Sequence[str], *, lazy: bool = False) -> str:
         f"default-src 'none'; img-src 'self' data:; style-src 'unsafe-inline'; script-src {allowed}; "
         "base-uri 'none'; form-action 'none'"
     )
+
+
+def relative_link(page: Path, folder: Path) -> str:
+    """How a page in `folder` links to another page; "" where there is none."""
+    return Path(os.path.relpath(page, folder)).as_posix() if page.is_file() else ""
 
 
 def percent(value: float | None, digits: int = 1) -> str:

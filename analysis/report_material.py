@@ -41,6 +41,7 @@ class Material:
     curves: Mapping[str, pd.DataFrame] = field(default_factory=dict)  # {"model/fold": one row per epoch}
     ledger: pd.DataFrame | None = None
     duplicates: pd.DataFrame | None = None
+    exploration: str = ""  # link to the exploration page, if there is one
     copies: Sequence[Array] = ()  # some test-like copies, RGB pixels
 
 
@@ -57,8 +58,9 @@ class Look:
 
 def frame(material: Material, here: str) -> dict[str, Any]:
     """What base.html shows on every page."""
+    pages = [*PAGES, *([(material.exploration, "Exploration")] if material.exploration else [])]
     return {
-        "navigation": [(href, text, href == here) for href, text in PAGES],
+        "navigation": [(href, text, href == here) for href, text in pages],
         "note": f"{len(material.sources)} sources, {len(material.test_ids):,} test images",
         "tainted": any("tainted" in note for source in material.sources for note in source.notes),
     }

@@ -1,7 +1,7 @@
 """Compare members, blend and team-mates' files; write the report of where they disagree.
 
-Reads the index, folds, predictions, blend and `submissions/team/*`; if given, test-like copies, duplicates and the
-ledger. Writes a static site that opens from disk: OUT/index.html.
+Reads the index, folds, predictions, blend and `submissions/team/*`; if given, test-like copies (to show how near
+they are to the test images), duplicates and the ledger. Writes a static site that opens from disk: OUT/index.html.
 Run: dvc repro compare, or python -m stages.compare --index data/index ... (the paths stand in dvc.yaml)
 """
 
@@ -17,6 +17,7 @@ import pandas as pd
 import typer
 from pydantic import Field
 
+from analysis.pages import relative_link
 from analysis.pictures import Pictures, decode
 from analysis.report import write_report
 from analysis.report_material import Look, Material
@@ -183,7 +184,8 @@ def main(
     out: Annotated[Path, typer.Option(help="folder to write the report to")],
     augmented: Annotated[Path | None, typer.Option(help="folder of the copies, for the noise")] = None,
     noise: Annotated[Path | None, typer.Option(help="folder of the statistics, for the duplicates")] = None,
-    submissions: Annotated[Path | None, typer.Option(help="folder of the submissions, for their ledger")] = None,
+    ledger: Annotated[Path | None, typer.Option(help="ledger of the submissions")] = None,
+    exploration: Annotated[Path | None, typer.Option(help="the exploration page, to link to if it is there")] = None,
     params: Annotated[Path, typer.Option(help="parameters")] = Path("params.yaml"),
 ) -> None:
     """Write the report of where members, blend and team-mates' files disagree."""
@@ -224,8 +226,9 @@ def main(
         refused=found.refused,
         metrics=read_metrics(blend),
         curves=read_curves(predictions, names, numbers),
-        ledger=optional_csv(submissions / "ledger.csv" if submissions else None),
+        ledger=optional_csv(ledger),
         duplicates=optional_csv(noise / "duplicates.csv" if noise else None),
+        exploration=relative_link(exploration, out) if exploration else "",
         copies=test_like_copies(augmented, data, cut) if augmented and (augmented / "index.parquet").is_file() else [],
     )
     look = Look(settings.thumbnail, settings.large, settings.neighbours, settings.pictures, settings.suspects)

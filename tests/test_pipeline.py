@@ -69,6 +69,7 @@ class Project:
         shutil.copy(ROOT / "data/labels.patch.csv", root / "data/labels.patch.csv")
         (root / "submissions/team").mkdir(parents=True)
         (root / "submissions/team/.gitkeep").touch()
+        shutil.copy(ROOT / "submissions/ledger.csv", root / "submissions/ledger.csv")
         lay_out(root / "data/raw/tiny")
         self.write(tiny_params())
         self.run("git", "init", "--quiet")
