@@ -13,22 +13,20 @@ from typing import Annotated
 
 import typer
 
-from storage.errors import DataError
+from commands.predict import trained_folds
 
 
 def main(
     member: Annotated[str, typer.Argument(help="A trained member.")],
     out: Annotated[Path, typer.Option(help="Folder to write to.")] = Path("exported"),
     runs: Annotated[Path, typer.Option(help="Folder of the trained members.")] = Path("data/runs"),
+    params: Annotated[Path, typer.Option(help="Parameters: the folds that count.")] = Path("params.yaml"),
 ) -> None:
     """Write a trained member as ONNX."""
     from models.onnx_file import write_onnx
     from models.weights import load_member
 
-    folds = sorted(path for path in (runs / member).glob("*") if (path / "model.json").is_file())
-    if not folds:
-        raise DataError(f"{runs / member} holds no trained fold. Run: dvc repro")
-    for fold in folds:
+    for fold in trained_folds(runs / member, params):
         path = out / f"{member}-{fold.name}.onnx"
         gap = write_onnx(load_member(fold), path)
         print(f"{path}: {path.stat().st_size / 1e6:.1f} MB; differs from torch by at most {gap:.1e}")

@@ -3,6 +3,8 @@
 Reads   image files, folders of them, or a CSV whose first column holds paths; data/runs/, data/blend/weights.json
 Writes  a line per image on stdout, or a CSV with --out: image, class, its probability, and every class's probability
 
+Images that cannot be read are named at the end, with exit code 2; the others are predicted all the same.
+
 podium predict photo.jpg                       label and the three most probable classes
 podium predict new/ --out labels.csv           a folder, into a CSV
 podium predict list.csv --member resnet        one member alone
@@ -19,7 +21,7 @@ import numpy as np
 import numpy.typing as npt
 import typer
 
-from storage.errors import DataError, IntegrityError, ParamsError
+from storage.errors import DataError, IntegrityError, ParamsError, problems
 
 SUFFIXES = {".jpg", ".jpeg", ".png", ".webp", ".gif", ".bmp", ".tif", ".tiff", ".ppm", ".pgm", ".jp2", ".avif"}
 Matrix = npt.NDArray[np.float64]
@@ -34,22 +36,30 @@ def main(
     batch: Annotated[int, typer.Option(min=1, help="Images a batch.")] = 64,
     runs: Annotated[Path, typer.Option(help="Folder of the trained members.")] = Path("data/runs"),
     blend: Annotated[Path, typer.Option(help="Folder of the blend.")] = Path("data/blend"),
+    params: Annotated[Path, typer.Option(help="Parameters: the folds that count.")] = Path("params.yaml"),
 ) -> None:
     """Classify images with the blended members."""
-    from models.files import check_images
+    from models.files import readable
 
-    paths = find_images(images)
-    check_images(paths)
+    found_paths = find_images(images)
+    paths, faults = readable(found_paths)
+    if not paths:
+        raise DataError(problems("images that cannot be read", faults))
     names, content = chosen_members(member, runs=runs, blend=blend)
     tables, classes = [], None
     for name in names:
-        log_probabilities, found = member_log_probabilities(runs / name, paths, batch=batch)
+        folds = trained_folds(runs / name, params)
+        log_probabilities, found = member_log_probabilities(folds, paths, batch=batch)
         if classes is not None and found != classes:
             raise IntegrityError(f"{runs / name} knows classes {found[:5]}..., the members before it {classes[:5]}...")
         tables.append(log_probabilities)
         classes = found
     probabilities = np.exp(blended(np.stack(tables), content))
     write_table(paths, probabilities, classes or [], out=out, top=top)
+    if faults:
+        raise DataError(
+            problems(f"{len(faults):,} of {len(found_paths):,} images cannot be read and have no line", faults)
+        )
 
 
 def find_images(given: Sequence[Path]) -> list[Path]:
@@ -88,7 +98,18 @@ def chosen_members(member: str | None, *, runs: Path, blend: Path) -> tuple[list
     return list(content["members"]), content
 
 
-def member_log_probabilities(folder: Path, paths: Sequence[Path], *, batch: int) -> tuple[Matrix, list[str]]:
+def trained_folds(folder: Path, params: Path) -> list[Path]:
+    """A member's trained folds, of those that params.yaml lists: folders of others may be left from earlier runs."""
+    from stages.params import run_lists
+
+    listed = [folder / str(number) for number in run_lists(params)[1]]
+    found = [fold for fold in listed if (fold / "model.json").is_file()]
+    if not found:
+        raise DataError(f"{folder} holds no trained fold of {[fold.name for fold in listed]}. Run: dvc repro")
+    return found
+
+
+def member_log_probabilities(folds: Sequence[Path], paths: Sequence[Path], *, batch: int) -> tuple[Matrix, list[str]]:
     """The mean over a member's folds, and its classes.  # (n_images, n_classes)"""
     from models.change import Normalise
     from models.files import ImageFiles
@@ -97,8 +118,9 @@ def member_log_probabilities(folder: Path, paths: Sequence[Path], *, batch: int)
     from models.tta import mean_of_views
     from models.weights import load_member
 
-    found, classes = [], None
-    for fold in sorted(path for path in folder.glob("*") if (path / "model.json").is_file()):
+    found: list[Matrix] = []
+    classes: list[str] = []
+    for fold in folds:
         saved = load_member(fold)
         precision = str(saved.description["precision"])
         normalise = Normalise(saved.preprocessing, channels_last=FORMATS[precision].channels_last, device="cpu")
@@ -109,11 +131,9 @@ def member_log_probabilities(folder: Path, paths: Sequence[Path], *, batch: int)
                 autocast=lambda name=precision: region(name, "cpu"),
             )  # fmt: skip
             found.append(np.exp(mean_of_views(views, saved.views).astype(np.float64)))
-        if classes not in (None, saved.class_names):
+        if classes and classes != saved.class_names:
             raise IntegrityError(f"{fold} knows other classes than the folds before it. Run: dvc repro")
         classes = saved.class_names
-    if classes is None:
-        raise DataError(f"{folder} holds no trained fold. Run: dvc repro")
     return np.log(np.maximum(np.mean(found, axis=0), 1e-38)), classes
 
 

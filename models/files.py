@@ -11,7 +11,7 @@ import numpy.typing as npt
 
 from models.pictures import Pixels
 from models.preprocessing import Preprocessing, square
-from storage.errors import DataError, problems
+from storage.errors import DataError
 from storage.intake import read_image
 
 
@@ -35,8 +35,8 @@ class ImageFiles:
         return np.stack([square(read_image(self.paths[number]).pixels, self.preprocessing) for number in numbers])
 
 
-def check_images(paths: Sequence[Path], *, workers: int = 2) -> None:
-    """Decode every file once; raises one DataError that names all files that are no images."""
+def readable(paths: Sequence[Path], *, workers: int = 2) -> tuple[list[Path], list[str]]:
+    """The files that can be read, each decoded once, and what is wrong with each of the others."""
 
     def fault(path: Path) -> str | None:
         try:
@@ -46,6 +46,6 @@ def check_images(paths: Sequence[Path], *, workers: int = 2) -> None:
         return None
 
     with ThreadPoolExecutor(workers) as pool:
-        faults = [text for text in pool.map(fault, paths) if text]
-    if faults:
-        raise DataError(problems("images that cannot be read", faults))
+        found = list(pool.map(fault, paths))
+    good = [path for path, text in zip(paths, found, strict=True) if text is None]
+    return good, [text for text in found if text is not None]

@@ -20,7 +20,7 @@ from pydantic import Field
 
 from analysis.submission import Checked, checked, label_cells, probability_cells, render
 from stages.entry import entry
-from stages.params import read_params, section
+from stages.params import read_params, run_lists, section
 from stages.probabilities import Probabilities, read_probabilities
 from stages.tables import Index, check_ids, read_index
 from storage.atomic import sha256, write_bytes, write_json
@@ -70,20 +70,25 @@ def read_labels(path: Path, table: Probabilities) -> np.ndarray:
     return np.array([label[image_id] for image_id in table.image_id], dtype=np.int64)
 
 
-def partial_table(predictions: Path, index: Index) -> tuple[Probabilities, dict[str, list[int]]]:
-    """Soft voting over whatever folds exist: the mean of the members, each the mean of its folds."""
+def partial_table(
+    predictions: Path, index: Index, *, members: list[str], folds: list[int]
+) -> tuple[Probabilities, dict[str, list[int]]]:
+    """Soft voting over whichever of the listed folds exist: the mean of the members, each the mean of its folds."""
     found: dict[str, list[int]] = {}
     means = []
     example: Probabilities | None = None
     position = {image_id: place for place, image_id in enumerate(index.test["image_id"])}
-    for folder in sorted(path for path in predictions.glob("*") if path.is_dir()):
+    for name in members:
         tables = []
-        for path in sorted(folder.glob("*/test.parquet")):
+        for number in folds:
+            path = predictions / name / str(number) / "test.parquet"
+            if not path.is_file():
+                continue
             part = read_probabilities(path, index)
             check_ids(path, part.image_id, index.test["image_id"], complete=True)
             part = part.take(np.argsort([position[image_id] for image_id in part.image_id]))
             tables.append(part.probabilities())
-            found.setdefault(folder.name, []).append(int(path.parent.name))
+            found.setdefault(name, []).append(number)
             example = part
         if tables:
             means.append(np.mean(tables, axis=0))
@@ -154,7 +159,8 @@ def main(
     chosen = section("submit", SubmitParams, path=params)
     data = read_index(index)
     if partial:
-        table, found = partial_table(predictions or blend.parent / "predictions", data)
+        members, folds = run_lists(params)
+        table, found = partial_table(predictions or blend.parent / "predictions", data, members=members, folds=folds)
         labels = table.log_probabilities.argmax(axis=1)
         content: dict[str, Any] = {"method": "soft, partial", "members": found, "honest": None}
         chosen = chosen.model_copy(update={"name": f"{chosen.name}-partial"})
@@ -174,8 +180,8 @@ def main(
     sidecar(path, params, content, result.warnings)
     for warning in result.warnings:
         print(f"warning: {warning}")
-    folds = f" from {sum(map(len, content['members'].values()))} folds" if partial else ""
-    print(f"{path}: {len(data.classes.submission.row_ids):,} rows{folds}, exactly like the sample")
+    source = f" from {sum(map(len, content['members'].values()))} folds" if partial else ""
+    print(f"{path}: {len(data.classes.submission.row_ids):,} rows{source}, exactly like the sample")
 
 
 if __name__ == "__main__":

@@ -13,6 +13,8 @@ from tests.small_index import digits, index_of
 
 N, TEST = 60, 12
 PARAMS = """
+members: [cnn]
+folds: [0, 1]
 train: {size: 28, epochs: 2, batch: 16, precision: fp32_channels_last, worst: 4, threads: 1}
 models:
   cnn: {backbone: simple_cnn, backbone_options: {widths: [4, 8]}, tta: [hflip]}

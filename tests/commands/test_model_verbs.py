@@ -1,6 +1,8 @@
 """podium summary, predict and lr on a member that was really trained."""
 
 import json
+import re
+import shutil
 from importlib.util import find_spec
 from pathlib import Path
 
@@ -66,15 +68,28 @@ def test_predict_takes_files_and_lists_and_prints_a_line_each(capsys: Capture) -
     assert all(line.count(",") == 1 for line in lines)
 
 
-def test_predict_names_every_file_that_is_no_image(tmp_path: Path) -> None:
+def test_predict_names_every_file_that_is_no_image_and_predicts_the_rest(tmp_path: Path, capsys: Capture) -> None:
     (tmp_path / "a.png").write_bytes(b"not an image")
     (tmp_path / "b.jpg").write_bytes(b"")
     with pytest.raises(DataError, match=r"cannot be read \(2 in all\)(.|\n)*a\.png(.|\n)*b\.jpg"):
         predict.main([tmp_path])
+    with pytest.raises(DataError, match=r"2 of 3 images cannot be read and have no line(.|\n)*a\.png(.|\n)*b\.jpg"):
+        predict.main([tmp_path, Path("new/test_0.png")])
+    assert capsys.readouterr().out.startswith("new/test_0.png: ")
     with pytest.raises(DataError, match=r"1 of 1 images not found, first: nowhere\.png"):
         predict.main([Path("nowhere.png")])
     with pytest.raises(ParamsError, match=r"no member 'resnet'; trained: cnn"):
         predict.main([Path("new/test_0.png")], member="resnet")
+
+
+def test_folds_that_params_no_longer_list_do_not_count(capsys: Capture) -> None:
+    predict.main([Path("new")], out=Path("before.csv"))
+    shutil.copytree("data/runs/cnn/0", "data/runs/cnn/2")
+    try:
+        predict.main([Path("new")], out=Path("after.csv"))
+    finally:
+        shutil.rmtree("data/runs/cnn/2")
+    assert Path("after.csv").read_text() == Path("before.csv").read_text()
 
 
 def test_predict_refuses_weights_that_were_changed(contest: Path) -> None:
