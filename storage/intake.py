@@ -12,7 +12,6 @@ converts it to RGB; turned once as EXIF says. Profiles, comments and trailing by
 from __future__ import annotations
 
 import io
-import os
 import re
 import warnings
 from collections.abc import Iterator
@@ -173,9 +172,10 @@ def _without_text(data: bytes) -> bytes:
 
 def _canonical(image: Image.Image, name: str) -> Intake:
     notes, format_ = [], image.format or "?"
-    suffix = os.path.splitext(name)[1].lower()  # noqa: PTH122  a Path takes longer than a small image
-    if suffix and suffix not in SUFFIXES.get(format_, (suffix,)):
-        notes.append(f"{format_} data in {suffix}")
+    if not name.endswith(SUFFIXES.get(format_, "")):  # most do; the rest costs more than a small image
+        suffix = Path(name).suffix.lower()
+        if suffix and suffix not in SUFFIXES[format_]:
+            notes.append(f"{format_} data in {suffix}")
     if getattr(image, "n_frames", 1) > 1 and format_ != "MPO":
         notes.append("animated or many pages: first taken")
     orientation = _orientation(image)
@@ -203,7 +203,7 @@ def _one_colour(pixels: Pixels) -> bool:
 def _as_array(image: Image.Image) -> Any:
     """The pixels of an RGB image; Pillow keeps four bytes each, which Arrow shows as they are.  # (height, width, 3)"""
     if image.width * image.height * 3 <= SMALL:
-        return np.frombuffer(image.tobytes(), np.uint8).reshape(image.height, image.width, 3)
+        return np.asarray(image)
     try:
         four = pa.array(image).flatten().to_numpy().reshape(image.height, image.width, 4)
     except (ValueError, TypeError, pa.ArrowException):  # too large for one block of memory, or an older Pillow
@@ -212,6 +212,8 @@ def _as_array(image: Image.Image) -> Any:
 
 
 def _orientation(image: Image.Image) -> int:
+    if not image.info and image.format == "PNG":
+        return 1
     if image.format not in ("TIFF", "MPO") and not any("xif" in key or key == "xmp" for key in map(str, image.info)):
         return 1
     try:

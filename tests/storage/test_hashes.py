@@ -49,3 +49,10 @@ def test_many_together_are_each_alone_and_the_transform_is_opencvs() -> None:
     whole[0, 0] = False
     assert (hash_bits(together[:1])[0] == whole).all()
     assert perceptual_hashes([]) == []
+
+
+def test_a_picture_without_contrast_has_no_bits() -> None:
+    assert perceptual_hash(np.full((50, 40, 3), 77, np.uint8)) == "0" * 16
+    stripes = np.zeros((32, 32, 3), np.uint8)
+    stripes[:, :16] = 200  # differs from left to right only
+    assert not hash_bits([perceptual_hash(stripes)])[0][1:].any()
