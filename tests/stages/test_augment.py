@@ -178,6 +178,13 @@ def test_an_absent_backend_says_what_to_install(contest, tmp_path, backend, pack
         pytest.skip(f"{package} is installed")
 
 
+@pytest.mark.parametrize("backend", ["dask", "ray"])
+@pytest.mark.filterwarnings("ignore")  # of other people's servers
+def test_an_installed_backend_gives_the_same_bytes(contest, tmp_path, backend):
+    pytest.importorskip(backend, reason=f"{backend} is not installed: its bytes were not compared")
+    assert run(contest, tmp_path / "one") == run(contest, tmp_path / backend, backend=backend, workers=2)
+
+
 def test_two_runs_at_once_do_not_mix(contest, tmp_path):
     key = stage.work_key(AugmentParams.model_validate(SECTION), contest.index, contest.folds)
     with stage.alone(tmp_path / "work" / key), pytest.raises(ResourceError, match="another run"):
