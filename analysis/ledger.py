@@ -37,6 +37,7 @@ class Row:
     private: str = ""
     tainted: str = ""
     note: str = ""
+    competition: str = ""  # "" in rows of files that do not say
 
 
 def from_sidecar(content: dict[str, Any], *, time: str) -> Row:
@@ -53,6 +54,7 @@ def from_sidecar(content: dict[str, Any], *, time: str) -> Row:
         "+".join(content.get("members") or {}),
         content.get("metric", ""),
         tainted="yes" if content.get("tainted") else "",
+        competition=content.get("competition", ""),
         **numbers,
     )
 
@@ -94,6 +96,11 @@ def added(rows: Sequence[Row], new: Row) -> list[Row]:
             told = {key: value for key, value in asdict(new).items() if value and key != "time"}
             return [*rows[:place], replace(row, **told), *rows[place + 1 :]]
     return [*rows, new]
+
+
+def of_competition(rows: Sequence[Row], competition: str) -> list[Row]:
+    """The rows of a competition, and those that do not say; all where it is not known."""
+    return [row for row in rows if competition in ("", row.competition) or not row.competition]
 
 
 def rank_correlation(rows: Sequence[Row]) -> float | None:

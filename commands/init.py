@@ -6,6 +6,7 @@ Reads names, tables and the headers of a few images; writes nothing, or params.y
 from __future__ import annotations
 
 import io
+import re
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -56,7 +57,7 @@ blend:
   metric: macro_f1                   # macro_f1, accuracy, balanced_accuracy, log_loss, qwk
 
 submit:
-  name: blend
+  name: {name}  # of the CSV in submissions/
 
 compare:
   thumbnail: 160
@@ -123,7 +124,9 @@ def proposed(proposal: Any) -> str:
     reasons = [*proposal.why, *listing.notes[:10]]
     models = SMALL if small else LARGE
     dumped = yaml.safe_dump(prepare, sort_keys=False, allow_unicode=True, width=110)
+    slug = re.sub(r"[^a-z0-9_.-]+", "-", proposal.root.resolve().name.lower()).strip("-_.")[:64]
     return TEMPLATE.format(
+        name=slug or "submission",
         root=proposal.root,
         n_train=len(listing.train),
         n_classes=len(listing.classes),

@@ -103,12 +103,12 @@ def main(
         raise DataError(f"{file}: {'; '.join(result.warnings)}. Write it with: dvc repro submit")
     for warning in result.warnings:
         print(f"warning: {warning}")
-    row = read_sidecar(file)
+    row = read_sidecar(file, index)
     text = message or f"{row.file} {row.sha256[:8]}"
     before = entries(contest)
     left = expect_room(before, settings.daily_limit)
     kaggle("competitions", "submit", "-c", contest, "-f", str(file.resolve()), "-m", text)
     entry = arrived(contest, before, message=text, seconds=wait, pause=pause)
-    write_book(book, ledger.added(read_book(book), row))
+    write_book(book, ledger.added(read_book(book), row), competition=row.competition)
     score = entry.get("publicScore") or "no score yet"
     print(f"{file} arrived: {entry.get('status', 'entered')}, {score}; {left - 1} of {settings.daily_limit} left today")

@@ -199,9 +199,8 @@ def write(
 ) -> Path:
     """Write the submission through the same check as every other, and its sidecar."""
     from analysis.submission import label_cells, probability_cells
-    from stages.submit import SubmitParams, git_state, params_hash, write_submission
+    from stages.submit import SubmitParams, write_sidecar, write_submission
     from stages.tables import read_index
-    from storage.atomic import sha256, write_json
 
     chosen = SubmitParams(name=name)
     data = read_index(index)
@@ -212,9 +211,7 @@ def write(
         cells = probability_cells(ids, shares, style=classes.submission, names=classes.names, values=classes.values)
     result = write_submission(folder, chosen, data, cells)
     path = folder / f"{name}.csv"
-    head = {"file": path.name, "sha256": sha256(path), "git": git_state(folder)}
-    known = {"params": params_hash(params) if params.is_file() else None}
-    write_json(path.with_suffix(".json"), {**head, **known, **content, "warnings": result.warnings})
+    write_sidecar(path, data, params=params, content={**content, "warnings": result.warnings})
     for warning in result.warnings:
         print(f"warning: {warning}")
     return path

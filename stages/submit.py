@@ -122,6 +122,13 @@ def params_hash(path: Path) -> str:
     return hashlib.sha256(values.encode()).hexdigest()[:16]
 
 
+def competition_of(index: Index) -> str:
+    """A name for the competition of an index that no correction of labels or sizes changes: ids, columns, classes."""
+    form = index.classes.submission
+    told = json.dumps([form.columns, form.row_ids, index.classes.names], ensure_ascii=False)
+    return hashlib.sha256(told.encode()).hexdigest()[:12]
+
+
 def write_submission(folder: Path, chosen: SubmitParams, index: Index, cells: dict[str, list[str]]) -> Checked:
     """Check a draft of the CSV like anybody's file, then write it."""
     style = index.classes.submission
@@ -138,10 +145,16 @@ def write_submission(folder: Path, chosen: SubmitParams, index: Index, cells: di
     return result
 
 
-def sidecar(path: Path, params: Path, content: dict[str, Any], warnings: list[str]) -> None:
+def write_sidecar(path: Path, index: Index, *, params: Path, content: dict[str, Any]) -> None:
     """Write what the CSV is and where it comes from beside it."""
-    head = {"file": path.name, "sha256": sha256(path), "git": git_state(path.parent), "params": params_hash(params)}
-    write_json(path.with_suffix(".json"), {**head, **content, "tainted": False, "warnings": warnings})
+    head = {
+        "file": path.name,
+        "sha256": sha256(path),
+        "competition": competition_of(index),
+        "git": git_state(path.parent),
+        "params": params_hash(params) if params.is_file() else None,
+    }
+    write_json(path.with_suffix(".json"), {**head, **content})
 
 
 def main(
@@ -177,7 +190,7 @@ def main(
     check_ids(blend, data.classes.submission.row_ids, table.image_id.tolist(), complete=True)
     result = write_submission(submissions, chosen, data, cells_of(data, table, labels, chosen))
     path = submissions / f"{chosen.name}.csv"
-    sidecar(path, params, content, result.warnings)
+    write_sidecar(path, data, params=params, content={**content, "tainted": False, "warnings": result.warnings})
     for warning in result.warnings:
         print(f"warning: {warning}")
     source = f" from {sum(map(len, content['members'].values()))} folds" if partial else ""

@@ -1,5 +1,6 @@
 """init proposes a params.yaml that prepare can use; use puts recipes in place and loses nothing."""
 
+import re
 from collections.abc import Callable
 from pathlib import Path
 
@@ -11,6 +12,7 @@ from layouts.guess import guess
 from stages.params import read_params
 from stages.prepare import PrepareParams
 from stages.prepare import main as prepare
+from stages.submit import SubmitParams
 from storage.errors import DataError, ParamsError
 from tests import competitions
 
@@ -32,6 +34,7 @@ def test_init_recognises(tmp_path: Path, name: str) -> None:
     values = read_params(params).values
     assert values["prepare"]["layout"] == expected
     assert PrepareParams(**values["prepare"])
+    assert SubmitParams(**values["submit"]).name == re.sub("[^a-z0-9]", "-", values["prepare"]["root"].split("/")[-1])
     if name == "pets":  # bad boxes are for a person to decide about
         values["prepare"]["options"]["policy"] = "drop"
         params.write_text(yaml.safe_dump(values))

@@ -140,6 +140,56 @@ def test_the_ledger_gathers_the_boards_scores(folder: Path, capsys: pytest.Captu
     assert "rank correlation of validation and public board: 1.00" in shown
 
 
+def test_a_score_has_to_be_possible_and_is_not_replaced_in_silence(
+    folder: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    book, path = folder / "submissions/ledger.csv", folder / "submissions/blend.csv"
+    for metric, public, refused in (
+        ("accuracy", 1.5, "accuracy lies between 0 and 1"),
+        ("accuracy", 93.7, "93.7% as 0.937"),
+        ("log_loss", -0.1, "between 0 and inf"),
+        ("qwk", -0.5, ""),
+        ("log_loss", 2.5, ""),
+        ("", float("nan"), "a score lies"),
+    ):
+        change_sidecar(path, metric=metric)
+        if refused:
+            with pytest.raises(ParamsError, match=refused):
+                ledger.add(path, public=public, book=book)
+        else:
+            ledger.add(path, public=public, book=book)
+    assert "blend.csv: public -0.5 is replaced by 2.5" in capsys.readouterr().out
+    with pytest.raises(DataError, match=r"nope\.csv not found\. In .*submissions there are: blend\.csv"):
+        ledger.add(folder / "submissions/nope.csv", book=book)
+
+
+def change_sidecar(path: Path, **changes: object) -> None:
+    side = path.with_suffix(".json")
+    side.write_text(json.dumps({**json.loads(side.read_text()), **changes}))
+
+
+def test_competitions_are_kept_apart(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    book = folder / "submissions/ledger.csv"
+    for place, name in enumerate(("blend", "hedge", "digits")):
+        path = save(folder, name, 0.9, shift=place)
+        change_sidecar(path, competition="other" if name == "digits" else ledger.competition_here(ledger.INDEX))
+        ledger.add(path, public=0.5, note="a note that is long enough to need a second line of the table", book=book)
+    assert len(ledger.read_book(book)) == 3
+    assert book.with_suffix(".svg").read_text().count("<circle") == 1  # of the competition that was noted last
+    capsys.readouterr()
+    ledger.show(book)
+    shown = capsys.readouterr().out
+    assert "hedge.csv" in shown
+    assert "digits.csv" not in shown
+    assert "1 of another competition left out" in shown
+    assert "…" not in shown
+    (folder / "submissions/vote.csv").write_text("ID,target\n")
+    pick.main(folder / "submissions", book=book)
+    shown = capsys.readouterr().out
+    assert "digits.csv is left out: another competition's" in shown
+    assert "vote.csv is left out: no sidecar" in shown
+
+
 def test_pick_proposes_two_and_says_why(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
     save(folder, "hedge", 0.895, shift=1)
     weak = save(folder, "weak", 0.80, shift=2)
