@@ -33,7 +33,7 @@ def main(
     """Find a learning rate."""
     from stages.rows import build_material
     from stages.tables import read_folds, read_index
-    from stages.train import member_params
+    from stages.model_params import member_params
     from storage.atomic import write_text
 
     chosen = member_params(model, params)

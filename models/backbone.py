@@ -2,22 +2,19 @@
 
 from __future__ import annotations
 
-import re
 from dataclasses import dataclass
 from typing import Any, cast
 
 import torch
 from torch import nn
 
+from models.names import origin
 from models.preprocessing import Preprocessing
 from models.schema import InputParams
 from models.simple_cnn import SimpleCNN
 from storage.errors import ParamsError
-from storage.names import near
 
 IMAGENET_MEAN, IMAGENET_STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
-TORCHVISION = re.compile(r"(shufflenet_v2_x(0_5|1_0|1_5|2_0)|squeezenet1_[01])")
-TORCHVISION_NAMES = [f"shufflenet_v2_x{x}" for x in ("0_5", "1_0", "1_5", "2_0")] + ["squeezenet1_0", "squeezenet1_1"]
 IMAGENET_CLASSES = 1000
 
 
@@ -29,28 +26,6 @@ class Backbone:
     n_features: int
     preprocessing: Preprocessing
     blocks: list[list[str]]  # names of parameters, grouped from the input to the features
-
-
-def names() -> list[str]:
-    """All backbones that can be asked for, over a thousand."""
-    import timm
-
-    return [*timm.list_models(), *TORCHVISION_NAMES, "simple_cnn"]
-
-
-def origin(name: str) -> str:
-    """ours, torchvision or timm; raises ParamsError with the nearest names for any other."""
-    if name == "simple_cnn":
-        return "ours"
-    if TORCHVISION.fullmatch(name):
-        return "torchvision"
-    import timm
-
-    if timm.is_model(name):
-        return "timm"
-    close = near(name, names(), count=3, likeness=0.4)
-    hint = f"; did you mean {' or '.join(close)}?" if close else ""
-    raise ParamsError(f"backbone {name!r} is not known{hint} All names: podium summary --list {name[:4]}")
 
 
 def build_backbone(name: str, params: InputParams, *, logits: bool = False) -> Backbone:

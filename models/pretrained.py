@@ -9,7 +9,8 @@ from pathlib import Path
 import torch
 from torch import nn
 
-from models.backbone import IMAGENET_CLASSES, origin
+from models.backbone import IMAGENET_CLASSES
+from models.names import origin
 from models.network import Network
 from models.schema import ModelParams
 from models.weights import State, load_state, read_weights

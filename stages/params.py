@@ -5,6 +5,7 @@ Each section's schema lives beside the code that it configures; a stage reads it
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TypeVar
@@ -19,7 +20,38 @@ from storage.section import Section
 
 SECTIONS = ("fetch", "prepare", "explore", "split", "augment", "train", "models", "blend", "submit", "compare")
 LISTS = ("members", "folds")
+SYNONYMS = {  # what other tools call it
+    "learning_rate": "lr",
+    "batch_size": "batch",
+    "num_epochs": "epochs",
+    "n_epochs": "epochs",
+    "image_size": "size",
+    "img_size": "size",
+    "input_size": "size",
+    "model": "backbone",
+    "arch": "backbone",
+    "architecture": "backbone",
+    "optim": "optimizer",
+    "opt": "optimizer",
+    "scheduler": "schedule",
+    "sched": "schedule",
+    "criterion": "loss",
+    "num_workers": "workers",
+    "n_folds": "folds",
+    "n_splits": "folds",
+    "random_state": "seed",
+    "dropout": "head_dropout",
+}
+PLAIN = {  # pydantic's words, for people
+    "string_type": "expected text",
+    "tuple_type": "expected a list such as [0, 1]",
+    "list_type": "expected a list",
+    "dict_type": "expected keys with values",
+    "model_type": "expected keys with values",
+    "model_attributes_type": "expected keys with values",
+}
 LARGEST = 1_000_000  # bytes; a params.yaml is a page, not a book
+NAME = r"[A-Za-z0-9_][A-Za-z0-9_.-]{0,63}"
 Model = TypeVar("Model", bound=Section)
 Place = tuple[str | int, ...]
 
@@ -90,17 +122,26 @@ def check(params: Params, place: Place, values: Any, model: type[Model]) -> Mode
     try:
         return model.model_validate(values)
     except ValidationError as error:
-        items = []
-        for detail in error.errors(include_url=False, include_context=True):
-            inner = tuple(part for part in detail["loc"] if not str(part).startswith("function-"))
-            name = ".".join(str(part) for part in place + inner)
-            where = f"{params.path}:{params.line(place + inner)}: {name}"
-            if detail["type"] == "extra_forbidden":
-                items.append(f"{where}: unknown{nearest(str(inner[-1]), field_names(model, inner[:-1]))}")
-            else:
-                message = detail["msg"].removeprefix("Value error, ")
-                items.append(f"{where}: {message}; it is {str(detail['input'])[:80]!r}")
-        raise ParamsError(problems(f"{params.path} cannot be used", items)) from None
+        items = told(params, place, error, model)
+        raise ParamsError(problems(f"{params.path} cannot be used", items), items=items) from None
+
+
+def told(params: Params, place: Place, error: ValidationError, model: type[Model]) -> list[str]:
+    """What a schema refused, one line a value: where it stands, what was expected, what it is."""
+    lines = []
+    for detail in error.errors(include_url=False, include_context=True):
+        inner = tuple(part for part in detail["loc"] if not str(part).startswith("function-"))
+        where = f"{params.path}:{params.line(place + inner)}: {'.'.join(str(part) for part in place + inner)}"
+        if detail["type"] == "extra_forbidden":
+            key = str(inner[-1])
+            known = field_names(model, inner[:-1])
+            meant = f"; did you mean {SYNONYMS[key]}?" if SYNONYMS.get(key) in known else nearest(key, known)
+            lines.append(f"{where}: unknown{meant}")
+        else:
+            message = PLAIN.get(detail["type"]) or detail["msg"].removeprefix("Value error, ")
+            meaning = f" ({text})" if (text := description(model, inner)) else ""
+            lines.append(f"{where}: {message}; it is {str(detail['input'])[:80]!r}{meaning}")
+    return lines
 
 
 def run_lists(path: str | Path = "params.yaml") -> tuple[list[str], list[int]]:
@@ -110,19 +151,24 @@ def run_lists(path: str | Path = "params.yaml") -> tuple[list[str], list[int]]:
     models = params.values.get("models") or {}
     if not isinstance(members, list) or not members:
         raise ParamsError(
-            f"{path}: members is missing; list the models to train, e.g. members: [{next(iter(models), 'cnn')}]"
+            f"{path}:{params.line(('members',))}: members: expected a list of the models to train, such as "
+            f"[{next(iter(models), 'cnn')}]; it is {members!r}"
         )
     unknown = [
-        f"{path}:{params.line(('members', i))}: {m!r}{nearest(str(m), list(models))}"
+        f"{path}:{params.line(('members', i))}: members: no {m!r} under models{nearest(str(m), list(models))}"
         for i, m in enumerate(members)
         if m not in models
     ]
     if unknown:
-        raise ParamsError(problems(f"{path}: members that have no entry under models", unknown))
+        raise ParamsError(problems(f"{path} cannot be used", unknown), items=unknown)
+    odd = [m for m in members if not re.fullmatch(NAME, str(m))]
+    if odd:
+        line = params.line(("members",))
+        raise ParamsError(f"{path}:{line}: {odd[0]!r} becomes a folder: letters, digits and . _ - only, 64 at most")
     if len(set(members)) != len(members):
         raise ParamsError(f"{path}:{params.line(('members',))}: a member is listed twice")
     if not isinstance(folds, list) or folds != list(range(len(folds))) or not folds:
-        raise ParamsError(f"{path}:{params.line(('folds',))}: folds must be [0, 1, 2, ...]; it is {folds!r}")
+        raise ParamsError(f"{path}:{params.line(('folds',))}: folds: expected [0, 1, 2, ...]; it is {folds!r}")
     return [str(member) for member in members], folds
 
 
@@ -150,13 +196,26 @@ def convert(path: Path, node: Node, place: Place, lines: dict[Place, int]) -> An
     return yaml.SafeLoader("").construct_object(node)
 
 
-def field_names(model: type[BaseModel], place: Place) -> list[str]:
-    """The keys that a schema knows at a place inside it."""
+def inside(model: type[BaseModel], place: Place) -> type[BaseModel] | None:
+    """The schema at a place inside another."""
     for part in place:
         field = model.model_fields.get(str(part))
         candidates = [field.annotation, *getattr(field.annotation, "__args__", ())] if field else []
         inner = [kind for kind in candidates if isinstance(kind, type) and issubclass(kind, BaseModel)]
         if not inner:
-            return []
+            return None
         model = inner[0]
-    return list(model.model_fields)
+    return model
+
+
+def field_names(model: type[BaseModel], place: Place) -> list[str]:
+    """The keys that a schema knows at a place inside it."""
+    found = inside(model, place)
+    return list(found.model_fields) if found else []
+
+
+def description(model: type[BaseModel], place: Place) -> str:
+    """What a key means, as its schema says, or ""."""
+    found = inside(model, place[:-1]) if place else None
+    field = found.model_fields.get(str(place[-1])) if found else None
+    return (field.description or "").rstrip(".") if field else ""

@@ -111,25 +111,28 @@ def main(
 def expect_folds(folds: int, listed: list[int], path: Path) -> None:
     """The stages after this one run once per entry of the list `folds`: it has to agree. Raises ParamsError."""
     if listed != list(range(folds)):
-        raise ParamsError(f"{path}: split.folds is {folds}, but folds lists {listed}; set folds: {list(range(folds))}")
+        wanted = list(range(folds)) if folds < 6 else f"[0, 1, ..., {folds - 1}]"
+        raise ParamsError(f"{path}: split.folds is {folds}, but folds lists {listed}; set folds: {wanted}")
 
 
 def find_parts(data: Index, chosen: SplitParams) -> Duplicates:
     """What must share a fold: exact and near duplicates, also turned and mirrored, and the groups they tie together."""
     return find_duplicates(
-        all_hashes(data.train["perceptual_hash"].tolist()),
+        all_hashes(data.train["perceptual_hash"]),
         Thumbnails([Pictures(data.train, Shards(data.folder))]),
-        exact=data.train["sha256"].tolist(),
-        joined=None if chosen.method == "stratified" else group_numbers(data.train["group"].tolist()),
+        exact=data.train["sha256"],
+        joined=None if chosen.method == "stratified" else group_numbers(data.train["group"]),
         variants=range(8) if chosen.near_duplicates else (),
         correlation=chosen.correlation,
     )
 
 
-def group_numbers(groups: list[str]) -> Integers:
+def group_numbers(groups: pd.Series) -> Integers:
     """One number per group; an image without one is a group of its own."""
-    own = [group or f"\0{row}" for row, group in enumerate(groups)]
-    return np.asarray(pd.factorize(np.asarray(own, dtype=object))[0], np.int64)
+    numbers = np.asarray(pd.factorize(groups)[0], np.int64)
+    alone = (groups == "").to_numpy(bool)
+    numbers[alone] = numbers.max(initial=0) + 1 + np.arange(alone.sum())
+    return np.asarray(np.unique(numbers, return_inverse=True)[1], np.int64)
 
 
 def cut(labels: Integers, parts: Integers, names: list[str], chosen: SplitParams) -> tuple[Integers, list[str]]:
@@ -158,9 +161,8 @@ def cut(labels: Integers, parts: Integers, names: list[str], chosen: SplitParams
 
 def leave_out(fold: Integers, data: Index, keep: int) -> Integers:
     """Put what adds nothing to its group and class into LEFT_OUT; images without a group stay."""
-    groups = group_numbers(
-        [f"{g}\0{k}" if g else "" for g, k in zip(data.train["group"], data.train["label"], strict=True)]
-    )
+    groups, labels = data.train["group"], data.train["label"].to_numpy(np.int64)
+    groups = group_numbers(groups) * (labels.max() + 1) + labels
     kept = informative(groups, Thumbnails([Pictures(data.train, Shards(data.folder))]), keep)
     return np.where(kept, fold, LEFT_OUT)
 

@@ -22,9 +22,9 @@ import typer
 
 from augmentation.copies import Copier
 from augmentation.recipe import RECIPE, AugmentParams
-from models.schema import ModelParams, TrainParams, member_values
+from models.schema import ModelParams
 from stages.entry import entry
-from stages.params import check, read_params
+from stages.model_params import member_params
 from stages.probabilities import Probabilities, write_probabilities
 from stages.tables import (
     Folds,
@@ -34,7 +34,6 @@ from stages.tables import (
 )
 from storage.atomic import write_json, write_text
 from storage.errors import ParamsError
-from storage.names import nearest
 
 if TYPE_CHECKING:
     from models.feed import Online
@@ -44,16 +43,6 @@ if TYPE_CHECKING:
 
 UNITS = {"s": 1, "m": 60, "h": 3600}
 STATE = Path(".podium")  # checkpoints, decoded images, measured speeds: never an output, safe to delete
-
-
-def member_params(name: str, path: str | Path = "params.yaml") -> ModelParams:
-    """The parameters of one model: `train` for all, `models.<name>` over it; problems are named with their line."""
-    params = read_params(path)
-    train, models = params.values.get("train") or {}, params.values.get("models") or {}
-    if name not in models:
-        raise ParamsError(f"{path}: models.{name} is missing{nearest(name, list(models))}")
-    check(params, ("train",), train, TrainParams)
-    return check(params, ("models", name), member_values(train, models[name]), ModelParams)
 
 
 def online_copies(params: ModelParams, material: Material, *, augmented: Path) -> Online | None:

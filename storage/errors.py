@@ -13,9 +13,13 @@ from collections.abc import Sequence
 
 
 class PodiumError(Exception):
-    """The base of all refusals; `exit_code` is what the process ends with."""
+    """The base of all refusals; `exit_code` is what the process ends with, `items` the problems one by one."""
 
     exit_code = 1
+
+    def __init__(self, message: str, *, items: Sequence[str] = ()) -> None:
+        super().__init__(message)
+        self.items = list(items) or [message]
 
 
 class DataError(PodiumError):

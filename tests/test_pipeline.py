@@ -162,11 +162,11 @@ def test_running_again_runs_nothing(project: Project) -> None:
         (
             "models",
             {"cnn": {"backbone": "simple_cnn", "lr": 0.001}},
-            {"train@cnn-0", "train@cnn-1", "blend", "submit", "compare"},
+            {"check", "train@cnn-0", "train@cnn-1", "blend", "submit", "compare"},
         ),
-        ("blend", {"method": "soft"}, {"blend", "submit", "compare"}),
-        ("submit", {"name": "blend", "decimals": 5}, {"submit"}),
-        ("compare", {"thumbnail": 128}, {"compare"}),
+        ("blend", {"method": "soft"}, {"check", "blend", "submit", "compare"}),
+        ("submit", {"name": "blend", "decimals": 5}, {"check", "submit"}),
+        ("compare", {"thumbnail": 128}, {"check", "compare"}),
     ],
 )
 def test_an_edit_reruns_only_what_it_touches(
@@ -180,7 +180,18 @@ def test_an_edit_reruns_only_what_it_touches(
 
 def test_removing_a_model_retrains_nothing(project: Project) -> None:
     project.write(tiny_params() | {"members": ["resnet"]})
-    assert project.would_run() <= {"blend", "submit", "compare"}
+    assert project.would_run() <= {"check", "blend", "submit", "compare"}
+
+
+def test_a_typo_anywhere_stops_the_run_before_the_first_stage(project: Project) -> None:
+    params = tiny_params()
+    params["prepare"]["encoding"] = "jpeg"  # everything would run anew
+    params["submit"]["nme"] = "x"
+    params["models"]["resnet"]["backbone"] = "test_resne"
+    project.write(params)
+    output = project.dvc("repro", code=255)
+    assert "submit.nme: unknown; did you mean name?" in output and "did you mean test_resnet" in output
+    assert "Running stage 'prepare'" not in output
 
 
 def test_dvc_shows_params_metrics_plots_and_the_graph(project: Project) -> None:

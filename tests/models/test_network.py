@@ -3,7 +3,8 @@
 import pytest
 import torch
 
-from models.backbone import build_backbone, names, origin
+from models.backbone import build_backbone
+from models.names import names, origin, timm_names
 from models.network import build_network, freeze, frozen_blocks
 from models.schema import HeadParams, InputParams, ModelParams
 from storage.errors import ParamsError
@@ -36,7 +37,12 @@ def test_the_mlp_on_resnet50_has_the_published_number_of_parameters() -> None:
 
 
 def test_a_thousand_names_and_the_nearest_for_a_wrong_one() -> None:
-    assert len(names()) > 1000
+    import timm
+    from timm.models import _registry
+
+    assert set(timm_names()) == set(_registry._model_entrypoints)  # what timm itself would accept
+    assert set(timm.list_models()) < set(names()) and len(names()) > 1000
+    assert origin("resnet50.a1_in1k") == "timm"
     with pytest.raises(ParamsError, match=r"did you mean.*efficientnet_b0"):
         origin("eficientnet_b0")
     with pytest.raises(ParamsError, match=r"did you mean.*squeezenet1_1"):

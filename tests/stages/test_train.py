@@ -28,7 +28,8 @@ from stages.tables import (
     read_folds,
     read_index,
 )
-from stages.train import duration, main, member_params, online_copies
+from stages.model_params import member_params
+from stages.train import duration, main, online_copies
 from storage.errors import DataError, IntegrityError, ParamsError, ResourceError
 from tests.small_index import digits
 from tests.small_training import PARAMS, TEST, N, lay_out
