@@ -11,7 +11,7 @@ help:  ## show the targets
 	@sed -n 's/^\([a-z-]*\):.*## /  make \1\t/p' Makefile | expand -t 24
 
 repro: .venv/ready  ## run the whole pipeline, then say what came out
-	@python -m dvc repro && python -m commands.main status
+	@python -m stages.check && python -m dvc repro && python -m commands.main status
 
 test: .venv/ready check browser  ## lint, type-check and test everything
 	@OMP_NUM_THREADS=1 python -m pytest -n 2 --dist loadfile

@@ -7,10 +7,12 @@ from __future__ import annotations
 
 import importlib
 import sys
+from pathlib import Path
 
 import typer
 
 from stages.entry import guard, quiet
+from storage.errors import PodiumError
 from storage.names import nearest
 
 VERBS = {
@@ -63,7 +65,19 @@ def run(verb: str, arguments: list[str]) -> None:
     if app is None:
         app = typer.Typer(add_completion=False, pretty_exceptions_enable=False)
         app.command()(module.main)
-    app(args=arguments, prog_name=f"podium {verb}")
+    try:
+        app(args=arguments, prog_name=f"podium {verb}")
+    except PodiumError as error:
+        error.args = (f"{error}{elsewhere(Path.cwd())}",)
+        raise
+
+
+def elsewhere(here: Path) -> str:
+    """Where the project is, for somebody who stands in one of its sub-folders, else ""."""
+    home = next((folder for folder in (here, *here.parents) if (folder / "dvc.yaml").is_file()), here)
+    return (
+        "" if home == here else f"\nThis is {here}; podium looks for its files in the folder of dvc.yaml: cd '{home}'"
+    )
 
 
 def show_help() -> None:
@@ -76,7 +90,8 @@ def show_help() -> None:
         console.print(f"[dim]{group}[/]")
         for verb, text in verbs.items():
             console.print(f"  [bold cyan]{verb:<9}[/] {text}")
-    console.print("\nThe pipeline itself: [bold]dvc repro[/]. One verb's options: [bold]podium VERB --help[/]")
+    console.print("\nFor example: podium init data/raw/flowers, podium diff mine.csv yours.csv")
+    console.print("The pipeline itself: [bold]dvc repro[/]. One verb's options: [bold]podium VERB --help[/]")
 
 
 if __name__ == "__main__":

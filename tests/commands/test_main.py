@@ -1,6 +1,7 @@
 """The `podium` command: help for every verb, hints for wrong ones, one message for a refusal."""
 
 import ast
+import json
 import subprocess
 import sys
 from pathlib import Path
@@ -8,6 +9,7 @@ from pathlib import Path
 import pytest
 
 from commands.main import WORDS, run
+from commands.score import main as score_command
 from commands.score import score
 from storage.errors import DataError
 
@@ -46,7 +48,9 @@ def test_a_wrong_verb_gets_a_hint() -> None:
 def test_a_refusal_is_one_message_without_a_traceback(tmp_path: Path) -> None:
     result = podium("score", cwd=tmp_path)
     assert result.returncode == DataError.exit_code
-    assert result.stderr == "podium: submissions/blend.csv not found. Run: dvc repro\n"
+    assert result.stderr == (
+        "podium: submissions/blend.csv not found. Give the CSV of a submission, or make one: dvc repro\n"
+    )
 
 
 def test_score_counts_both_halves_and_refuses_other_ids(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -56,6 +60,39 @@ def test_score_counts_both_halves_and_refuses_other_ids(tmp_path: Path, capsys: 
     assert scores["private"] == pytest.approx(1 / 3)  # F1 of class 0 is 0, of class 1 it is 2/3
     with pytest.raises(DataError, match="d missing"):
         score({"a": "0", "b": "1", "c": "1"}, answers)
+
+
+@pytest.mark.parametrize(
+    ("answers", "expected"),
+    [
+        ("file,kind\na,0\nb,1\n", {"all": 1.0}),
+        ("id,kind,half\nb,1,public\na,1,private\n", {"public": 0.5, "private": 0.0, "all": 1 / 3}),
+        ("year,kind,file,half\n1,0,a,public\n2,1,b,public\n", {"public": 1.0, "all": 1.0}),
+        ("id,kind,year\na,0,1\nb,1,1\n", "has the columns id,kind,year; expected file,kind"),
+        ("file,kind\nx,0\ny,1\n", "not one id is in the answers"),
+    ],
+)
+def test_score_reads_answers_of_other_contests(
+    tmp_path: Path, answers: str, expected: dict[str, float] | str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    given, hidden = tmp_path / "mine.csv", tmp_path / "answers.csv"
+    given.write_text("file,kind\na,0\nb,1\n")
+    hidden.write_text(answers)
+    if isinstance(expected, str):
+        with pytest.raises(DataError, match=expected):
+            score_command(given, hidden)
+    else:
+        score_command(given, hidden, as_json=True)
+        assert json.loads(capsys.readouterr().out) == pytest.approx(expected)
+
+
+def test_score_says_that_answers_are_not_known(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    Path("submissions").mkdir()
+    Path("submissions/wear.csv").write_text("file,kind\na,0\n")
+    Path("params.yaml").write_text("prepare: {root: data/raw/wear}\nsubmit: {name: wear}\n")
+    with pytest.raises(DataError, match=r"answers/wear\.csv not found: the answers of wear are not known here"):
+        score_command()
 
 
 def test_fetch_then_score_round_trip(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -72,3 +109,11 @@ def test_a_message_cannot_steer_the_terminal(tmp_path: Path) -> None:
     result = podium("score", "\x1b[2Jevil.csv", cwd=tmp_path)
     assert "\x1b" not in result.stderr
     assert "evil.csv" in result.stderr
+
+
+def test_in_a_sub_folder_a_refusal_says_where_to_go(tmp_path: Path) -> None:
+    (tmp_path / "dvc.yaml").touch()
+    inner = tmp_path / "data"
+    inner.mkdir()
+    told = {folder: podium("status", cwd=folder).stderr for folder in (tmp_path, inner)}
+    assert f"cd '{tmp_path}'" in told[inner] and "cd '" not in told[tmp_path]

@@ -85,7 +85,7 @@ def test_members_and_folds_must_fit_the_models(tmp_path: Path) -> None:
     assert run_lists(write(tmp_path, good)) == (["cnn"], [0, 1])
     with pytest.raises(ParamsError, match=r"no 'cnnn' under models; did you mean cnn\?"):
         run_lists(write(tmp_path, good.replace("[cnn]", "[cnnn]")))
-    with pytest.raises(ParamsError, match=r"folds must be \[0, 1, 2"):
+    with pytest.raises(ParamsError, match=r"folds: expected \[0, 1, 2"):
         run_lists(write(tmp_path, good.replace("[0, 1]", "[1, 2]")))
     with pytest.raises(ParamsError, match="twice"):
         run_lists(write(tmp_path, good.replace("[cnn]", "[cnn, cnn]")))
