@@ -103,7 +103,7 @@ def _check_kind(path: Path, encoding: str) -> str:
         mode = path.stat().st_mode
     except OSError as error:
         reason = "not found" if isinstance(error, FileNotFoundError) else f"cannot be read: {error.strerror}"
-        raise DataError(f"{path} {reason}. Put it there, or correct the path in params.yaml") from None
+        raise DataError(f"{path} {reason}. Put it there, or correct its path") from None
     if not stat.S_ISREG(mode):
         raise DataError(f"{path} is not a regular file")
     try:

@@ -66,7 +66,7 @@ def test_score_counts_both_halves_and_refuses_other_ids(tmp_path: Path, capsys: 
     ("answers", "expected"),
     [
         ("file,kind\na,0\nb,1\n", {"all": 1.0}),
-        ("id,kind,half\nb,1,public\na,1,private\n", {"public": 0.5, "private": 0.0, "all": 1 / 3}),
+        ("id,kind,half\nb,1,public\na,1,private\n", {"public": 1.0, "private": 0.0, "all": 2 / 3}),
         ("year,kind,file,half\n1,0,a,public\n2,1,b,public\n", {"public": 1.0, "all": 1.0}),
         ("id,kind,year\na,0,1\nb,1,1\n", "has the columns id,kind,year; expected file,kind"),
         ("file,kind\nx,0\ny,1\n", "not one id is in the answers"),
