@@ -9,7 +9,7 @@ import numpy as np
 import pandas as pd
 
 from analysis.pages import write_page
-from analysis.plots import Chart, line_chart
+from analysis.plots import COLOURS, Chart, line_chart
 from analysis.report_material import Material
 
 SHOWN = 200  # lines of the ledger
@@ -17,12 +17,14 @@ SHOWN = 200  # lines of the ledger
 
 def write_runs(folder: Path, material: Material, frame: dict[str, Any]) -> None:
     """Write runs.html."""
+    curves = curve_charts(material)
     write_page(
         folder / "runs.html",
         "runs.html",
         title="Runs and submissions",
         **frame,
-        curves=curve_charts(material),
+        curves=curves,
+        folds=sorted({(line.name, line.colour) for _, charts in curves for found in charts for line in found.lines}),
         ledger=ledger_lines(material.ledger),
         honest=material.metrics.get("blend", {}),
     )
@@ -55,9 +57,9 @@ def chart(folds: dict[str, pd.DataFrame], column: str) -> Chart:
         if column in table:
             epochs = table["epoch"] if "epoch" in table else pd.Series(np.arange(1, len(table) + 1))
             series[fold] = (numeric(epochs), numeric(table[column]))
-    return line_chart(
-        series, label=column.replace("_", " ").replace("macro f1", "macro-F1").replace("testlike", "test-like")
-    )
+    colours = {fold: number % COLOURS + 1 for number, fold in enumerate(folds)}  # the same in every chart
+    label = column.replace("_", " ").replace("macro f1", "macro-F1").replace("testlike", "test-like")
+    return line_chart(series, label=label, colours=colours)
 
 
 def numeric(column: pd.Series[Any]) -> np.ndarray[Any, Any]:

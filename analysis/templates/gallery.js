@@ -233,7 +233,7 @@
   }
   function showChoices(row) {
     const chosen = decisions.get(row[ID])?.label;
-    const buttons = choicesOf(row).map((label, i) => choice(`${i + 1}  ${data.classes[label]}`, label, chosen));
+    const buttons = choicesOf(row).map((label, i) => choice(data.classes[label], label, chosen, i + 1));
     const others = element("select");
     others.setAttribute("aria-label", "Another class");
     others.append(new Option("another …", ""), ...data.classes.map((name, label) => new Option(name, String(label))));
@@ -242,8 +242,10 @@
     if (data.mode === "train") rest.push(choice("Leave out", OUT, chosen));
     byId("choices").replaceChildren(...buttons, ...rest);
   }
-  function choice(text, label, chosen) {
-    const made = element("button", text);
+  function choice(text, label, chosen, number) {
+    const made = element("button");
+    if (number) made.append(element("small", String(number)), " ");
+    made.append(text);
     made.type = "button";
     made.setAttribute("aria-pressed", String(label === chosen));
     made.addEventListener("click", () => decide(label));
