@@ -31,11 +31,11 @@ from storage.errors import DataError
 Pixels = npt.NDArray[np.uint8]
 Floats = npt.NDArray[np.float64]
 Reader = Callable[[int], Pixels]  # the pixels of an image by its position
-ROUND = (400, 3000)  # fewest and most copies of a round
-COMPARED = (200, 1200)  # fewest and most copies, and test images, whose two-sample AUC judges a belief
+ROUND = (400, 2000)  # fewest and most copies of a round
+COMPARED = (200, 1000)  # fewest and most copies, and test images, whose two-sample AUC judges a belief
 LEARNT = 6000  # copies, the latest, that the trees learn from
 EARLY = 3  # rounds that look everywhere
-SETTINGS = 30  # about so many settings are compared as wholes
+SETTINGS = 26  # about so many settings are compared as wholes
 WORTH = 0.002  # of AUC, that a knob has to bring
 FEWEST = 50  # images of either side
 
@@ -73,10 +73,10 @@ def fit_noise(params: AugmentParams, train: Images, test: Images, *, budget: int
     )
     copier = Copier(plain)
     order = [int(i) for i in random.permutation(test.count)]
-    compared = min(train.count, test.count, max(COMPARED[0], min(COMPARED[1], budget // 50)))
+    compared = min(train.count, test.count, max(COMPARED[0], min(COMPARED[1], budget // 60)))
     wanted = feature_table(copier.render(test.read(i), "", 0) for i in order[:compared])
-    search = Search(copier, train, wanted, random, seed=seed, per_round=max(ROUND[0], min(ROUND[1], budget // 12)))
-    rounds = max(3, (budget - SETTINGS * compared) // (search.per_round + compared))
+    search = Search(copier, train, wanted, random, seed=seed, per_round=max(ROUND[0], min(ROUND[1], budget // 24)))
+    rounds = max(EARLY + 3, (budget - SETTINGS * compared) // (search.per_round + compared))
     for number in range(rounds):
         search.round(number, early=number < EARLY)
         if number == rounds * 2 // 3:
@@ -126,7 +126,8 @@ class Search:
             values, read, target = (matrix[:, parts].ravel() for matrix in (drawn, own, other))
             knobs.append(moved(knob, values, read, target, early=early, step=step))
         self.knobs = knobs
-        self.tried.append((self.judge(knobs), knobs))
+        if not early:
+            self.tried.append((self.judge(knobs), knobs))
 
     def judge(self, knobs: list[Knob]) -> float:
         """The AUC of a belief; every belief meets the same sources and random numbers."""

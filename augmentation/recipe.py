@@ -8,10 +8,10 @@ drawn evenly between [low, high]. Operations follow each other as on the way fro
       rotate: {probability: 1.0, degrees: [-40, 40]}
       noise: {probability: 0.8, sigma: [5, 25]}
 
-Offline or online? Making a copy costs several times the decoding of a stored one: JPEG copies on disk pay off after
-three to four passes over them (epochs x models), raw ones after little more than one. So store copies where several
-models train on them; draw them anew (`mode: online`) for a single short training, or where the disk is small. The
-pixels come from the same function either way.
+Offline or online? At photo sizes, making a JPEG copy costs less than twice the decoding of a stored one, and a copy
+drawn anew is decoded as well: copies on disk pay off from the second pass over them (epochs x models). So store them,
+unless a single short training is all there will be, or the disk is small. The pixels come from the same function either
+way, artefacts of `encoding: jpeg` included.
 """
 
 from __future__ import annotations

@@ -142,18 +142,27 @@ def test_a_full_disk_is_said_in_one_line_and_leaves_nothing(contest, tmp_path, m
     assert not [path for path in (tmp_path / "work").rglob("*") if path.suffix == ".tar"]
 
 
-def test_a_source_that_vanished_is_named(contest, tmp_path):
+@pytest.mark.parametrize(
+    ("damage", "said"),
+    [
+        (lambda shard: shard.unlink(), "is missing"),
+        (lambda shard: shard.write_bytes(shard.read_bytes()[:600]), "is cut short"),
+        (lambda shard: shard.write_bytes(bytes(shard.stat().st_size)), "holds no image"),
+    ],
+)
+def test_a_source_that_vanished_or_broke_is_named(contest, tmp_path, damage, said):
     folder = shutil.copytree(contest.index.folder, tmp_path / "index")
     for shard in folder.glob("*.tar"):
-        shard.unlink()
+        damage(shard)
     broken = SimpleNamespace(
         index=type(contest.index)(
             contest.index.train, contest.index.test, contest.index.classes, folder, contest.index.hash
         ),
         folds=contest.folds,
     )
-    with pytest.raises(IntegrityError, match="source train_0"):
+    with pytest.raises(IntegrityError, match=rf"source train_\d+: .*{said}"):
         run(broken, tmp_path)
+    assert not (tmp_path / "augmented").exists()
 
 
 def test_a_finished_shard_that_was_cut_short_is_named(contest, tmp_path, monkeypatch):
