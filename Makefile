@@ -5,7 +5,7 @@ export DVC_SITE_CACHE_DIR := $(CURDIR)/.dvc/tmp/site
 PYTHON ?= python3
 
 .DEFAULT_GOAL := help
-.PHONY: help repro test test-recipes check browser bench-default bench-intake bench-augment bench-train bench-blend bench-team bench-duplicates bench
+.PHONY: help repro test test-recipes check browser bench-default bench-intake bench-augment bench-train bench-fashion bench-blend bench-team bench-duplicates bench
 
 help:  ## show the targets
 	@sed -n 's/^\([a-z-]*\):.*## /  make \1\t/p' Makefile | expand -t 24
@@ -36,6 +36,8 @@ bench-augment: .venv/ready  ## augmentation, against albumentations, torchvision
 	@python -m benchmarks.augment
 bench-train: .venv/ready  ## the training loop, against the pure step, timm and fastai
 	@python -m benchmarks.train
+bench-fashion: .venv/ready  ## a whole contest of five members, against plain fastai and timm runs of the same CPU time
+	@python -m benchmarks.fashion
 bench-blend: .venv/ready  ## the blend, against AutoGluon, and on simulated contests
 	@python -m benchmarks.blend
 bench-team: .venv/ready  ## votes and diversity, on simulated teams

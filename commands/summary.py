@@ -4,6 +4,7 @@ Reads   params.yaml (for a model of yours), data/index/classes.json where it exi
 
 podium summary resnet              a model of params.yaml
 podium summary convnext_tiny       any backbone, with the defaults
+podium summary resnet --memory     and train a few steps: what memory they take, and the largest batch that fits
 podium summary --list convnext     names of backbones that contain a text
 """
 
@@ -25,6 +26,7 @@ def main(
     model: Annotated[str | None, typer.Argument(help="A name under models in params.yaml, or a backbone.")] = None,
     listed: Annotated[str | None, typer.Option("--list", help="Show the backbones that contain this.")] = None,
     *,
+    memory: Annotated[bool, typer.Option("--memory", help="Measure the memory of training steps.")] = False,
     classes: Annotated[
         int | None, typer.Option(min=2, help="Number of classes; default: the index's, else 10.")
     ] = None,
@@ -34,7 +36,7 @@ def main(
 ) -> None:
     """Show what a model is made of."""
     if listed is not None:
-        from models.backbone import names
+        from models.names import names
 
         print("\n".join(name for name in names() if listed.lower() in name))
         return
@@ -59,16 +61,32 @@ def main(
     print(f"multiply-adds    {summary.multiply_adds:,} per image")
     print(f"weights          {summary.parameters * 4 / 1e6:,.1f} MB in fp32")
     print(f"training memory  about {summary.training_bytes(chosen.batch) / 1e6:,.0f} MB at batch {chosen.batch}")
+    if memory:
+        print(f"measured         {measured_memory(chosen, classes or count_classes(index))}")
     p = preprocessing
     print(f"preprocessing    {p.size} px, {p.interpolation}, {p.fit}; mean {p.mean}, std {p.std}")
 
 
+def measured_memory(params: ModelParams, n_classes: int) -> str:
+    """What training steps took here, and the largest batch that fits."""
+    from models.memory import training_need
+
+    need = training_need(params, n_classes)
+    fits = need.largest
+    text = f"{need.fixed / 1e6:,.0f} MB + {need.per_image / 1e6:,.3g} MB an image; {need.room / 1e6:,.0f} MB to be had"
+    if fits >= params.batch:
+        return f"{text}: batch {params.batch} fits, up to about {fits:,} would"
+    if not fits:
+        return f"{text}: not even one image fits. Choose a smaller size or backbone"
+    return f"{text}: batch {params.batch} does not fit. Set batch: {fits}, accumulate: {-(-params.batch // fits)}"
+
+
 def chosen_params(model: str, path: Path) -> ModelParams:
     """A model of params.yaml, or a bare backbone with the section `train`."""
-    from models.backbone import origin
+    from models.names import origin
     from models.schema import ModelParams, TrainParams, member_values
+    from stages.model_params import member_params
     from stages.params import check, read_params
-    from stages.train import member_params
 
     if path.is_file():
         read = read_params(path)

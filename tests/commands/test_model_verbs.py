@@ -48,6 +48,11 @@ def inside(contest: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(contest)
 
 
+def test_summary_measures_the_memory_of_a_step(capsys: Capture) -> None:
+    summary.main("cnn", memory=True)
+    assert re.search(r"measured .* MB an image; .* batch \d+ fits, up to about [\d,]+ would", capsys.readouterr().out)
+
+
 def test_predict_gives_what_the_pipeline_gave(contest: Path) -> None:
     predict.main([Path("new")], out=Path("labels.csv"))
     found = pd.read_csv("labels.csv")

@@ -1,9 +1,10 @@
-"""Running out of memory ends with the batch that fits."""
+"""What a batch takes; running out of memory ends with the batch that fits."""
 
 import pytest
 import torch
 
-from models.memory import batch_that_fits
+from models import memory
+from models.memory import Need, batch_that_fits, measure_need
 from storage.errors import ResourceError
 
 
@@ -32,3 +33,26 @@ def test_the_largest_batch_that_fits_is_named(room: int, message: str) -> None:
 def test_other_errors_pass() -> None:
     with pytest.raises(RuntimeError, match="shapes"), batch_that_fits(Small(1), 4, size=8):
         raise RuntimeError("shapes differ")
+
+
+def test_the_bytes_of_an_image_are_measured() -> None:
+    each = 3 * 2**20
+    need = measure_need(lambda batch: torch.ones(batch * each, dtype=torch.uint8).max())
+    assert need.per_image == pytest.approx(each, rel=0.1)
+    assert need.largest * each == pytest.approx(0.9 * need.room - need.fixed, rel=0.1)
+
+
+def test_measuring_stops_before_half_of_the_free_memory(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(memory, "free_memory", lambda _: 200 * 2**20)
+    tried: list[int] = []
+
+    def step(batch: int) -> None:
+        tried.append(batch)
+        torch.ones(batch * 20 * 2**20, dtype=torch.uint8).max()
+
+    assert 1 <= measure_need(step).largest <= 60
+    assert max(tried) <= 4
+
+
+def test_nothing_fits_where_the_network_alone_is_too_large() -> None:
+    assert Need(fixed=10**9, per_image=10**6, room=10**9).largest == 0
