@@ -294,7 +294,7 @@ DIGITS = Operations(
 class AugmentParams(Section):
     """The section `augment`."""
 
-    seed: int = Field(0, ge=0)
+    seed: int = Field(0, ge=0, description="Another seed, other copies.")
     mode: Literal["offline", "online"] = Field("offline", description="Copies on disk, or drawn anew while training.")
     strength: Literal["given", "fitted"] = Field("given", description="fitted: operations of data/noise/fitted.yaml.")
     copies: int = Field(10, ge=0, le=100_000, description="Training copies of each source.")
@@ -305,15 +305,17 @@ class AugmentParams(Section):
     size: int | tuple[int, int] | None = Field(32, description="[height, width], one number, or null: as the source.")
     fit: Literal["stretch", "pad"] = Field("stretch", description="How a source of another shape fills the size.")
     encoding: Literal["jpeg", "png", "raw"] = Field("raw", description="raw: uint8, for small sizes.")
-    jpeg_quality: int = Field(95, ge=1, le=100)
-    border: Border = Border(colour=(0, 0, 0))
+    jpeg_quality: int = Field(95, ge=1, le=100, description="Quality of copies stored as JPEG.")
+    border: Border = Field(
+        Border(colour=(0, 0, 0)), description="What lies outside the source: constant, replicate or reflect."
+    )
     operations: Operations = DIGITS
-    extra: list[Extra] = Field([])
-    mixup: Mix = Mix(probability=0.1)
-    cutmix: Mix = Mix()
-    classes: dict[str, ClassStrength] = Field({})
+    extra: list[Extra] = Field([], description="Transforms of albumentations: [{name, probability, arguments}].")
+    mixup: Mix = Field(Mix(probability=0.1), description="Share of the copies with a partner of their fold.")
+    cutmix: Mix = Field(Mix(), description="Share of the copies with a rectangle of a partner of their fold.")
+    classes: dict[str, ClassStrength] = Field({}, description="For one class, weaker or stronger: {name: {strength}}.")
     workers: int = Field(0, ge=0, description="0: as many as there are processors.")
-    backend: Literal["loky", "dask", "ray"] = "loky"
+    backend: Literal["loky", "dask", "ray"] = Field("loky", description="Who runs the workers of joblib.")
 
     @model_validator(mode="after")
     def _consistent(self) -> Self:

@@ -77,7 +77,7 @@ def page() -> str:
 def row(name: str, field: FieldInfo) -> str:
     """One parameter: its name, default, description, and what it accepts."""
     default = "required" if field.is_required() else shown(field.get_default(call_default_factory=True))
-    text = f"{field.description}{limits(field)}".replace("|", "\\|").replace("*", "\\*")
+    text = f"{(field.description or '').rstrip('.')}{limits(field)}".replace("|", "\\|").replace("*", "\\*")
     return f"| `{name}` | `{default}` | {text} |\n"
 
 
@@ -85,9 +85,11 @@ def shown(value: Any) -> str:
     """A default as YAML writes it."""
     if isinstance(value, tuple | list):
         return f"[{', '.join(shown(part) for part in value)}]"
+    if isinstance(value, Section):
+        return "{" + ", ".join(f"{key}: {shown(getattr(value, key))}" for key in type(value).model_fields) + "}"
     if isinstance(value, bool):
         return str(value).lower()
-    return "null" if value is None else str(value)
+    return "null" if value is None else str(value) or "''"
 
 
 def limits(field: FieldInfo) -> str:

@@ -1,0 +1,90 @@
+"""The page about params.yaml; its tables are made from the schemas.
+
+Run: python -m stages.documents   (writes docs/params.md)
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from augmentation.recipe import AugmentParams, Operations, kind_of, ranges_of
+from layouts.records import LAYOUTS, layout
+from models.documents import row, shown
+from stages.blend_params import BlendParams, RouteParams
+from stages.compare import CompareParams
+from stages.explore import ExploreParams
+from stages.fetch import Download
+from stages.prepare import PrepareParams
+from stages.split import SplitParams
+from stages.submit import SubmitParams
+from storage.atomic import write_text
+from storage.section import Section
+
+PLACE = Path("docs/params.md")
+START = """# params.yaml
+
+One section for each stage. A key that is left out has the default below; a key that does not exist is refused with the
+nearest one that does, before anything runs (`python -m stages.check`). `train` and `models` have
+[a page of their own](members.md). These tables are made from the schemas (`python -m stages.documents`).
+
+Three lists stand outside the sections; they are always lists or names in braces, also when there is but one:
+
+| key | for example | what it does |
+|---|---|---|
+| `members` | `[cnn, resnet]` | the entries of `models` that are trained and blended |
+| `folds` | `[0, 1, 2]` | the folds that are trained; as many as `split.folds` says |
+| `fetch` | `{}` | competitions to put into data/raw: `{digits: embedded}`, or a name with its files as under *fetch* |
+"""
+HEAD = "\n| key | default | what it does |\n|---|---|---|\n"
+
+
+def page() -> str:
+    """The whole page."""
+    return "".join([
+        START,
+        section("prepare", PrepareParams),
+        *(part(f"prepare.options of layout {name}", layout(name).Options, told) for name, told in LAYOUTS.items()),
+        section("explore", ExploreParams),
+        section("split", SplitParams),
+        section("augment", AugmentParams),
+        operations(),
+        section("blend", BlendParams),
+        part("blend.routes, a list of", RouteParams),
+        section("submit", SubmitParams),
+        section("compare", CompareParams),
+        section("fetch.<name>, a list of", Download),
+    ])  # fmt: skip
+
+
+def section(name: str, model: type[Section]) -> str:
+    """A section's heading and table."""
+    rows = (row(key, field) for key, field in model.model_fields.items() if key != "operations")
+    return f"\n## {name}\n{HEAD}" + "".join(rows)
+
+
+def part(name: str, model: type[Section], told: str = "") -> str:
+    """The same for something inside a section."""
+    return section(name, model).replace("\n## ", "\n### ", 1).replace(HEAD, f"\n{told}\n{HEAD}" if told else HEAD, 1)
+
+
+def operations() -> str:
+    """The operations of the augmentation: what each does, its ranges and how far they may go."""
+    lines = [
+        "\n### augment.operations\n\nEach has `probability` (1.0: in every copy) and the ranges below, from which every "
+        "copy draws evenly, as in\n`rotate: {probability: 0.5, degrees: [-20, 20]}`; applied in this order. What is "
+        "absent is never applied; without `operations`, those of the default contest are.\n\n| operation | what it does | ranges by default | within |\n|---|---|---|---|\n"
+    ]
+    for name in Operations.model_fields:
+        kind = kind_of(name)
+        ranges = ranges_of(name)
+        defaults = [f"`{key}: {shown(kind.model_fields[key].default)}`" for key in ranges] or [
+            f"`{key}: {shown(field.default)}`" for key, field in kind.model_fields.items() if key != "probability"
+        ]
+        bounds = [shown(extra["bounds"]) for extra in ranges.values()]
+        doc = " ".join((kind.__doc__ or "").split())
+        lines.append(f"| `{name}` | {doc} | {', '.join(defaults)} | {', '.join(bounds)} |\n")
+    return "".join(lines)
+
+
+if __name__ == "__main__":
+    write_text(PLACE, page())
