@@ -36,7 +36,7 @@ def linear_weights(log_true: Array, *, shrink: float = 0.05, rounds: int = 60) -
     total = 1.0 + barrier * n_members
     weights = np.full(n_members, 1.0 / n_members)
     if n_rows > 4 * FEW:  # a few rows lead most of the way
-        weights = np.maximum(linear_weights(log_true[:, :: n_rows // FEW], shrink=shrink), 1e-4 / n_members)
+        weights = np.maximum(linear_weights(log_true[:, :: n_rows // FEW], shrink=shrink), 1e-6 / n_members)
 
     def objective(candidate: Array) -> float:
         return float(-np.log(share @ candidate).mean() - barrier * np.log(candidate).sum() + total * candidate.sum())
@@ -51,7 +51,7 @@ def linear_weights(log_true: Array, *, shrink: float = 0.05, rounds: int = 60) -
             hessian += ratio.T @ ratio / n_rows
         step = -np.linalg.solve(hessian, gradient)
         decrement = float(-gradient @ step)
-        if decrement < 1e-9:
+        if decrement < 1e-7:
             break
         shrinking = step < 0
         length = min(1.0, 0.99 * float((-weights[shrinking] / step[shrinking]).min(initial=np.inf)))

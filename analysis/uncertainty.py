@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 from analysis.metrics import from_counts, from_marginals
 
 Array = NDArray[Any]
-MOST_CELLS = 1 << 22  # of resamples times blocks: 32 MB
+MOST_CELLS = 1 << 21  # of resamples times blocks: 16 MB
 
 
 @dataclass(frozen=True)
@@ -85,7 +85,7 @@ class Resamples:
     def counts(self, which: Array, n_cells: int) -> Array:
         """How often each cell occurs in each resample, (draws, n_cells), from the cell of each row."""
         n_blocks, parts = self.times.shape[1], []
-        step = max(1, 2 * MOST_CELLS // n_blocks)
+        step = max(1, 4 * MOST_CELLS // n_blocks)
         for start in range(0, n_cells, step):  # one part, but for very many cells
             width = min(step, n_cells - start)
             rows = slice(None) if width == n_cells else np.flatnonzero((which >= start) & (which < start + width))

@@ -1,10 +1,11 @@
-"""Blending: speed and sameness of path against AutoGluon, other peers, memory, and the contests.
+"""Blending: speed and sameness of path against AutoGluon, other peers, memory, the stage, and the contests.
 
 Per size: `seconds` of greedy selection (50 rounds, macro-F1), `vs_autogluon` (its time over ours on the same matrix),
-`same_path`, `peak_memory_of_matrix` (peak of ours over the matrix's bytes). Then linear weights and the paired
-bootstrap against their usual forms with scipy and scikit-learn. AutoGluon is optional: without it the naive algorithm
-of its `EnsembleSelection` stands in. Writes benchmarks/results/blend.json and prints a table.
-Run: python -m benchmarks.blend   (--only speed|large|peers|contests|big; `big` needs 10 GB of disk in --scratch)
+`same_path`, `peak_memory_of_matrix` (peak of ours over the matrix's bytes). Then linear weights, the paired bootstrap
+and diversity matrices against their usual forms with scipy, scikit-learn and deslib; the stage and large tables
+(benchmarks/blend_large.py); the contests (benchmarks/contests.py). AutoGluon and deslib are optional: without them
+their algorithms, written naively, stand in. Writes benchmarks/results/blend.json and prints it.
+Run: python -m benchmarks.blend   (--only speed|large|peers|stage|big|contests; `big` needs 8 GB of disk in --scratch)
 """
 
 from __future__ import annotations
@@ -12,6 +13,7 @@ from __future__ import annotations
 import argparse
 import json
 import resource
+import shutil
 import subprocess
 import sys
 import tempfile
@@ -23,9 +25,6 @@ import numpy as np
 from numpy.typing import NDArray
 
 from analysis import greedy
-from analysis.metrics import true_class
-from analysis.pool_weights import linear_weights
-from analysis.uncertainty import bootstrap
 from storage.atomic import write_json
 
 Array = NDArray[Any]
@@ -33,6 +32,7 @@ RESULTS = Path("benchmarks/results/blend.json")
 SIZES = ((1_500, 17, 9), (1_500, 17, 45), (5_000, 17, 20), (20_000, 17, 20), (50_000, 17, 9), (50_000, 17, 45))
 LARGE = ((50_000, 100, 9), (50_000, 100, 45))
 TRIALS = 3
+BIG = 8_000_000_000  # bytes of disk that the table of 2,000,000 rows takes
 
 
 def members(n_rows: int, n_classes: int, n_members: int, *, seed: int = 0) -> tuple[Array, Array]:
@@ -59,41 +59,6 @@ def member(shared: Array, random: np.random.Generator) -> Array:
     return np.asarray(logits - np.log(np.exp(logits).sum(axis=1, keepdims=True)))
 
 
-def peer_path(table: Array, labels: Array, metric: str, rounds: int) -> tuple[tuple[int, ...], float, str]:
-    """The path of AutoGluon's EnsembleSelection (or of its algorithm, written naively), its CPU seconds, its name."""
-    tables = list(np.exp(table))
-    names = {"macro_f1": "f1_macro", "qwk": "quadratic_kappa"}
-    try:
-        from autogluon.core.metrics import get_metric
-        from autogluon.core.models.greedy_ensemble.ensemble_selection import EnsembleSelection
-    except ImportError:
-        start = time.process_time()
-        path = naive_path(tables, labels, metric, rounds)
-        return path, time.process_time() - start, "naive"
-    scorer = get_metric(names.get(metric, metric), "multiclass", "eval_metric")
-    selection = EnsembleSelection(rounds, "multiclass", scorer)
-    start = time.process_time()
-    selection.fit(tables, labels)
-    return tuple(int(index) for index in selection.indices_), time.process_time() - start, "autogluon"
-
-
-def naive_path(tables: list[Array], labels: Array, metric: str, rounds: int) -> tuple[int, ...]:
-    """The published algorithm, one call of scikit-learn per candidate."""
-    from sklearn.metrics import f1_score
-
-    if metric != "macro_f1":
-        raise ValueError("the naive stand-in knows macro_f1 only")
-
-    def regrets() -> Any:
-        total = np.zeros(tables[0].shape)
-        while True:
-            tried = [(total + own).argmax(axis=1) for own in tables]
-            picked = yield np.array([1 - f1_score(labels, t, average="macro", zero_division=0) for t in tried])
-            total += tables[picked]
-
-    return greedy.follow(regrets(), len(tables), rounds=rounds, seed=0).path
-
-
 def cpu(work: Any, *, trials: int = TRIALS) -> float:
     """The median CPU seconds of several runs."""
     times = []
@@ -106,6 +71,8 @@ def cpu(work: Any, *, trials: int = TRIALS) -> float:
 
 def speed(sizes: tuple[tuple[int, int, int], ...], *, rounds: int = 50) -> dict[str, Any]:
     """Greedy selection against AutoGluon, per size."""
+    from benchmarks.blend_peers import peer_path
+
     result = {}
     for size in sizes:
         table, labels = members(*size)
@@ -115,12 +82,13 @@ def speed(sizes: tuple[tuple[int, int, int], ...], *, rounds: int = 50) -> dict[
         path, peer_seconds, peer = peer_path(table, labels, "macro_f1", few)
         if few < rounds:  # the peer's rounds cost the same each: a few are timed, and the path compared as far
             ours = greedy.select(table, labels, rounds=few)
-        name = "x".join(map(str, size))
+        name, (ratio, beside) = "x".join(map(str, size)), peak_of_matrix(size)
         result[name] = {
             "seconds": round(seconds, 4),
             "vs_autogluon": round(peer_seconds * rounds / few / seconds, 1),
             "same_path": ours.path == path,
-            "peak_memory_of_matrix": round(peak_of_matrix(size), 2),
+            "peak_memory_of_matrix": round(ratio, 2),
+            "memory_beside_matrix_mb": round(beside, 2),
             "peer": peer,
             "peer_rounds_timed": few,
         }
@@ -129,20 +97,24 @@ def speed(sizes: tuple[tuple[int, int, int], ...], *, rounds: int = 50) -> dict[
     return result
 
 
-def peak_of_matrix(size: tuple[int, int, int]) -> float:
-    """Peak memory of a selection over the bytes of its matrix, measured in a process of its own."""
+def peak_of_matrix(size: tuple[int, int, int]) -> tuple[float, float]:
+    """Peak memory of a selection over the bytes of its matrix, and its megabytes beside the matrix.
+
+    Measured in a process of its own, after a tiny selection: the libraries' own pages are not the selection's.
+    """
     code = f"""
-from pathlib import Path
 from analysis import greedy
 from benchmarks.blend import members, peak, reset_peak
+greedy.select(*members(100, 5, 3))
 table, labels = members(*{size!r})
 reset_peak()
 base = peak() - table.nbytes
 greedy.select(table, labels)
-print((peak() - base) / table.nbytes)
+print((peak() - base) / table.nbytes, (peak() - base - table.nbytes) / 1e6)
 """
-    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
-    return float(done.stdout) if done.returncode == 0 else float("nan")
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    ratio, beside = map(float, done.stdout.split())
+    return ratio, beside
 
 
 def reset_peak() -> None:
@@ -156,124 +128,6 @@ def peak() -> int:
         if line.startswith("VmHWM"):
             return int(line.split()[1]) * 1024
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
-
-
-def peers() -> dict[str, Any]:
-    """Linear weights and the paired bootstrap against their usual forms."""
-    return {"linear_weights": weights_against_scipy(), "paired_bootstrap": bootstrap_against_scipy()}
-
-
-def weights_against_scipy(size: tuple[int, int, int] = (50_000, 17, 9)) -> dict[str, Any]:
-    """Convex log-loss weights against the usual notebook code: SLSQP on scikit-learn's log_loss, no gradient."""
-    from scipy.optimize import minimize
-    from sklearn.metrics import log_loss
-
-    table, labels = members(*size)
-    tables = np.exp(table.astype(np.float64))
-    seconds = cpu(lambda: linear_weights(true_class(table, labels), shrink=0.0))
-    ours = linear_weights(true_class(table, labels), shrink=0.0)
-
-    def loss(weights: Array) -> float:
-        mixed = np.tensordot(weights, tables, axes=1)
-        return float(log_loss(labels, mixed / mixed.sum(axis=1, keepdims=True)))
-
-    n_members = size[2]
-    start = time.process_time()
-    found = minimize(
-        loss,
-        np.full(n_members, 1 / n_members),
-        method="SLSQP",
-        bounds=[(0, 1)] * n_members,
-        constraints={"type": "eq", "fun": lambda weights: weights.sum() - 1},
-    )
-    usual = time.process_time() - start
-    return {
-        "size": "x".join(map(str, size)),
-        "seconds": round(seconds, 4),
-        "vs_usual": round(usual / seconds, 1),
-        "loss_ours": round(loss(ours), 7),
-        "loss_usual": round(float(found.fun), 7),
-    }
-
-
-def bootstrap_against_scipy(*, n_rows: int = 5_000, draws: int = 2_000, timed: int = 200) -> dict[str, Any]:
-    """Paired bootstrap of macro-F1 against scipy.stats.bootstrap with scikit-learn's f1_score."""
-    from scipy.stats import bootstrap as scipy_bootstrap
-    from sklearn.metrics import f1_score
-
-    table, labels = members(n_rows, 17, 2)
-    first, second = (own.argmax(axis=1) for own in table)
-    groups = np.arange(n_rows)
-
-    def fast() -> Array:
-        return bootstrap("macro_f1", labels, [first, second], groups=groups, n_classes=17, draws=draws)
-
-    seconds, drawn = cpu(fast), fast()
-
-    def difference(truth: Array, a: Array, b: Array) -> float:
-        return float(f1_score(truth, a, average="macro") - f1_score(truth, b, average="macro"))
-
-    start = time.process_time()
-    usual = scipy_bootstrap(
-        (labels, first, second),
-        difference,
-        paired=True,
-        vectorized=False,
-        n_resamples=timed,
-        method="percentile",
-        rng=np.random.default_rng(0),
-    )
-    usual_seconds = (time.process_time() - start) * draws / timed
-    return {
-        "size": f"{n_rows}x17, {draws} draws",
-        "seconds": round(seconds, 4),
-        "vs_usual": round(usual_seconds / seconds, 1),
-        "error_ours": round(float((drawn[:, 0] - drawn[:, 1]).std(ddof=1)), 6),
-        "error_usual": round(float(usual.standard_error), 6),
-    }
-
-
-def big(scratch: Path, *, size: tuple[int, int, int] = (2_000_000, 17, 45)) -> dict[str, Any]:
-    """Greedy selection and linear weights on a memory-mapped table larger than most machines' memory."""
-    n_rows, n_classes, n_members = size
-    with tempfile.TemporaryDirectory(dir=scratch) as folder:
-        path = Path(folder) / "table.npy"
-        table = np.lib.format.open_memmap(path, mode="w+", dtype=np.float32, shape=(n_members, n_rows, n_classes))
-        labels = np.empty(n_rows, dtype=np.int64)
-        step, distinct = 100_000, 4
-        for block in range(distinct):  # the same 400,000 rows over and over: making them takes longest
-            part, truth = members(step, n_classes, n_members, seed=block)
-            for start in range(block * step, n_rows, distinct * step):
-                table[:, start : start + step], labels[start : start + step] = part, truth
-        table.flush()
-        np.save(Path(folder) / "labels.npy", labels)
-        del table
-        code = f"""
-import json, time
-from pathlib import Path
-import numpy as np
-from analysis import greedy
-from analysis.metrics import true_class
-from analysis.pool_weights import linear_weights
-from benchmarks.blend import peak
-table = np.load(Path({folder!r}) / "table.npy", mmap_mode="r")
-labels = np.load(Path({folder!r}) / "labels.npy")
-start = time.process_time()
-picked = greedy.select(table, labels)
-middle = time.process_time()
-linear_weights(true_class(table, labels))
-print(json.dumps([middle - start, time.process_time() - middle, peak(), len(picked.path)]))
-"""
-        done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
-    greedy_seconds, weights_seconds, highest, length = json.loads(done.stdout)
-    return {
-        "size": "x".join(map(str, size)),
-        "greedy_seconds": round(greedy_seconds, 1),
-        "linear_weights_seconds": round(weights_seconds, 1),
-        "peak_gb": round(highest / 1e9, 2),
-        "matrix_gb": round(4e-9 * n_rows * n_classes * n_members, 2),
-        "picked": length,
-    }
 
 
 def merge(new: dict[str, Any]) -> None:
@@ -290,27 +144,37 @@ def merge_sizes(new: dict[str, Any]) -> None:
 
 def main() -> None:
     """Run all parts, or the one asked for."""
+    parts = ("speed", "large", "peers", "stage", "big", "contests")
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--only", choices=("speed", "large", "peers", "contests", "big"))
+    parser.add_argument("--only", choices=parts)
     parser.add_argument("--scratch", type=Path, default=Path(tempfile.gettempdir()))
     arguments = parser.parse_args()
-    for part, sizes in (("speed", SIZES), ("large", LARGE)):
-        if arguments.only in (None, part):
-            speed(sizes)
-    if arguments.only in (None, "peers"):
-        found = peers()
-        print(found)
+    for part in parts if arguments.only is None else (arguments.only,):
+        start = time.perf_counter()
+        found = play(part, arguments.scratch)
         merge(found)
-    if arguments.only in (None, "contests"):
-        from benchmarks import contests
+        print(json.dumps(found, indent=1), f"{part}: {time.perf_counter() - start:.0f} s", flush=True)
 
-        outcome = contests.run()
-        contests.show(outcome)
-        merge({"contests": outcome})
-    if arguments.only == "big":
-        found = big(arguments.scratch)
-        print(found)
-        merge({"memory_mapped": found})
+
+def play(part: str, scratch: Path) -> dict[str, Any]:
+    """One part of the results."""
+    from benchmarks import blend_large, blend_peers, contests
+
+    if part in ("speed", "large"):
+        speed(SIZES if part == "speed" else LARGE)
+        return {}  # each size was written when it was known
+    if part == "peers":
+        return blend_peers.peers()
+    if part == "stage":
+        return {"stage": blend_large.stage(scratch), "stage_memory": blend_large.stage_memory(scratch)}
+    if part == "big":
+        if shutil.disk_usage(scratch).free < BIG:
+            print(f"{scratch} has less than {BIG / 1e9:.0f} GB: the large table is not measured; --scratch FOLDER")
+            return {}
+        return {"memory_mapped": blend_large.big(scratch)}
+    outcome = contests.run()
+    contests.show(outcome)
+    return {"contests": outcome}
 
 
 if __name__ == "__main__":

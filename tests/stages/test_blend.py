@@ -208,6 +208,37 @@ def test_a_blend_is_a_member_of_another_blend(folder: Path) -> None:
         run_blend(folder)
 
 
+def test_stacks_on_disk_give_the_same_blend(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    before = {path.name: path.read_bytes() for path in folder.glob("data/blend/*")}
+    monkeypatch.setattr("stages.stack.IN_MEMORY", 0)
+    run_blend(folder)
+    assert {path.name: path.read_bytes() for path in folder.glob("data/blend/*")} == before
+    assert sorted(path.name for path in (folder / "data").iterdir()) == ["blend", "folds", "index", "predictions"]
+
+
+def test_a_fit_reads_no_more_than_it_may(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    whole = json.loads((folder / "data/blend/metrics.json").read_text())["blend"]["score"]
+    monkeypatch.setattr("analysis.ensemble.MOST_CELLS", 60 * 3 * 4)  # 60 rows of three members and four classes
+    run_blend(folder)
+    assert json.loads((folder / "data/blend/metrics.json").read_text())["blend"]["score"] > whole - 0.1
+
+
+def test_what_is_expected_on_the_test_adds_up(made: Path) -> None:
+    board = json.loads((made / "data/blend/metrics.json").read_text())["blend"]["board"]
+    for part, rows in (("test", 60), ("public", 30), ("private", 30)):
+        found = board[part]
+        sum_of_parts = board["honest"] + board["gain_of_averaging_folds"] + found["gain_of_size"]
+        assert found["score"] == pytest.approx(sum_of_parts)
+        assert (found["rows"], found["low"] < found["score"] < found["high"]) == (rows, True)
+
+
+def test_members_and_steps_are_ablated(made: Path) -> None:
+    found = from_csv((made / "data/blend/ablation.csv").read_text())
+    assert [one.name for one in found if one.kind == "member"] == ["net0", "net1", "net2"]
+    steps = [one.name.split(" (")[0] for one in found if one.kind == "step"]
+    assert steps[:3] == ["blending", "weights", "calibration"]
+
+
 def test_ablation_against_other_predictions(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
     data, other = folder / "data", folder / "other"
     shutil.copytree(data / "predictions", other)
