@@ -35,6 +35,16 @@ Three lists stand outside the sections; they are always lists or names in braces
 | `folds` | `[0, 1, 2]` | the folds that are trained; as many as `split.folds` says |
 | `fetch` | `{}` | competitions to put into data/raw: `{digits: embedded}`, or a name with its files as under *fetch* |
 """
+OPERATIONS = """
+### augment.operations
+
+Each has `probability` (1.0: in every copy) and the ranges below, from which every copy draws evenly, as in
+`rotate: {probability: 0.5, degrees: [-20, 20]}`; applied in this order. What is absent is never applied; without
+`operations`, those of the default contest are.
+
+| operation | what it does | ranges by default | within |
+|---|---|---|---|
+"""
 HEAD = "\n| key | default | what it does |\n|---|---|---|\n"
 
 
@@ -69,11 +79,7 @@ def part(name: str, model: type[Section], told: str = "") -> str:
 
 def operations() -> str:
     """The operations of the augmentation: what each does, its ranges and how far they may go."""
-    lines = [
-        "\n### augment.operations\n\nEach has `probability` (1.0: in every copy) and the ranges below, from which every "
-        "copy draws evenly, as in\n`rotate: {probability: 0.5, degrees: [-20, 20]}`; applied in this order. What is "
-        "absent is never applied; without `operations`, those of the default contest are.\n\n| operation | what it does | ranges by default | within |\n|---|---|---|---|\n"
-    ]
+    lines = [OPERATIONS]
     for name in Operations.model_fields:
         kind = kind_of(name)
         ranges = ranges_of(name)
