@@ -33,6 +33,7 @@ SAMPLES = 48  # rendered copies behind the estimate of the disk
 SUFFIXES = {"jpeg": "jpg", "png": "png", "raw": "rgb"}
 Pixels = npt.NDArray[np.uint8]
 Place = tuple[str, str, int, int]  # image_id, shard, offset, size
+Places = list[tuple[int, int]]  # offset and size of each member of a shard
 
 
 @dataclass(frozen=True)
@@ -108,17 +109,21 @@ def shard_task(name: str, rows: slice, plan: Plan, places: list[Place], encoding
     return ShardTask(name, rows.start, rows.stop, members, source, partner, draws, needed)
 
 
-def write_shard(task: ShardTask, *, params: AugmentParams, source_folder: Path, folder: Path) -> ShardTask:
-    """Render and store the copies of one task; returns the task. Raises ResourceError on a full disk."""
+def write_shard(task: ShardTask, *, params: AugmentParams, source_folder: Path, folder: Path) -> tuple[str, Places]:
+    """Render and store the copies of one task; returns its name and the offset and size of each member.
+
+    Raises ResourceError on a full disk.
+    """
     cv2.setNumThreads(1)
     sources = Sources(source_folder, task.places, Copier(params))
     try:
         with ShardWriter(folder, task.name) as shard:
-            for row, member in enumerate(task.members):
-                shard.add(member, copy_bytes(task, row, sources).tobytes())
+            places = [
+                shard.add(name, copy_bytes(task, row, sources).tobytes()) for row, name in enumerate(task.members)
+            ]
     except OSError as error:
         raise ResourceError(f"{folder / task.name}.tar cannot be written: {error.strerror or error}") from None
-    return task
+    return task.name, places
 
 
 def copy_bytes(task: ShardTask, row: int, sources: Sources) -> Pixels:
@@ -132,8 +137,8 @@ def copy_bytes(task: ShardTask, row: int, sources: Sources) -> Pixels:
     )
 
 
-def places_in_shard(folder: Path, task: ShardTask) -> list[tuple[int, int]]:
-    """Offset and size of each member of a finished shard; raises IntegrityError where it is not what was planned."""
+def places_in_shard(folder: Path, task: ShardTask) -> Places:
+    """The members of a shard that an earlier run finished; raises IntegrityError where it is not what was planned."""
     path = folder / f"{task.name}.tar"
     try:
         with tarfile.open(path, "r:") as shard:

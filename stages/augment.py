@@ -30,7 +30,7 @@ from augmentation.fitting import fitted_params
 from augmentation.plan import Plan, plan_copies
 from augmentation.recipe import RECIPE, AugmentParams
 from augmentation.workers import run
-from augmentation.writing import ShardTask, copy_sizes, cut_shards, mean_bytes, places_in_shard, write_shard
+from augmentation.writing import Places, ShardTask, copy_sizes, cut_shards, mean_bytes, places_in_shard, write_shard
 from stages.entry import entry
 from stages.params import section
 from stages.tables import Folds, Index, content_hash, read_folds, read_index, write_augmented
@@ -70,8 +70,9 @@ def augment(params: AugmentParams, index: Index, folds: Folds, *, out: Path, wor
     with alone(folder):
         remaining = [task for task in tasks if not (folder / f"{task.name}.tar").exists()]
         require_space(folder, bytes_per_copy * sum(task.last - task.first for task in remaining))
-        write_all(remaining, params=params, source_folder=index.folder, folder=folder)
-        table = place_copies(plan, params, index, folder, tasks)
+        written = write_all(remaining, params=params, source_folder=index.folder, folder=folder)
+        places = {task.name: written.get(task.name) or places_in_shard(folder, task) for task in tasks}
+        table = place_copies(plan, params, index, places)
         write_augmented(folder / "index.parquet", table, index, folds)
         write_json(folder / RECIPE, params.model_dump(mode="json", exclude={"workers", "backend"}))
         publish(folder, out)
@@ -106,14 +107,16 @@ def locked(file: IO[str]) -> bool:
     return True
 
 
-def write_all(tasks: list[ShardTask], *, params: AugmentParams, source_folder: Path, folder: Path) -> None:
-    """Write the shards that are missing, and say how it goes once a minute."""
+def write_all(tasks: list[ShardTask], *, params: AugmentParams, source_folder: Path, folder: Path) -> dict[str, Places]:
+    """Write the shards that are missing, and say how it goes once a minute; returns the members of each."""
     workers = params.workers or os.cpu_count() or 1
     job = partial(write_shard, params=params, source_folder=source_folder, folder=folder)
     started = said = time.monotonic()
     done, total = 0, sum(len(task.members) for task in tasks)
-    for task in run(job, tasks, workers=min(workers, max(1, len(tasks))), backend=params.backend):
-        done += len(task.members)
+    written: dict[str, Places] = {}
+    for name, places in run(job, tasks, workers=min(workers, max(1, len(tasks))), backend=params.backend):
+        written[name] = places
+        done += len(places)
         now = time.monotonic()
         if now - said > 60:
             speed, said = done / (now - started), now
@@ -121,6 +124,7 @@ def write_all(tasks: list[ShardTask], *, params: AugmentParams, source_folder: P
                 f"augment: {done:,} of {total:,}, {speed:,.0f} images/s, {(total - done) / speed:,.0f} s left",
                 flush=True,
             )
+    return written
 
 
 def work_key(params: AugmentParams, index: Index, folds: Folds) -> str:
@@ -141,12 +145,11 @@ def require_space(folder: Path, needed: float) -> None:
         )
 
 
-def place_copies(plan: Plan, params: AugmentParams, index: Index, folder: Path, tasks: list[ShardTask]) -> pd.DataFrame:
-    """The plan's table with the place of each copy on disk."""
-    places = [place for task in tasks for place in places_in_shard(folder, task)]
-    shards = [f"{task.name}.tar" for task in tasks for _ in range(task.first, task.last)]
+def place_copies(plan: Plan, params: AugmentParams, index: Index, places: dict[str, Places]) -> pd.DataFrame:
+    """The plan's table with the place of each copy on disk; `places` are in the order of the plan."""
+    shards = [f"{name}.tar" for name, members in places.items() for _ in members]
     width, height = copy_sizes(params, plan, index.train)
-    offsets = np.array(places, dtype=np.int64).reshape(-1, 2)
+    offsets = np.array([place for members in places.values() for place in members], dtype=np.int64).reshape(-1, 2)
     return plan.table.assign(
         shard=shards, offset=offsets[:, 0], size=offsets[:, 1], width=width, height=height, encoding=params.encoding
     )
