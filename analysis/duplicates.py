@@ -22,6 +22,7 @@ from storage.hashes import eight_forms, hash_bits
 Rows = NDArray[np.int64]
 Hashes = NDArray[np.uint64]
 Thumbnail = Callable[[Rows], NDArray[np.uint8]]
+Texts = Sequence[str] | pd.Series  # a column holds millions in a fraction of a list's memory
 
 VARIANTS = (
     "as it is", "mirrored left-right", "mirrored top-bottom", "turned by 180°",
@@ -43,11 +44,11 @@ class Duplicates:
     components: NDArray[np.int64]  # (n_rows,) equal number = same picture, directly or through others
 
 
-def all_hashes(texts: Sequence[str], *, chunk: int = 50_000) -> Hashes:
+def all_hashes(texts: Texts, *, chunk: int = 50_000) -> Hashes:
     """The hashes of `turn(picture, variant)` for all variants, from the hashes of the pictures: (8, n_images)."""
-    parts = []
-    for start in range(0, len(texts), chunk):
-        forms = eight_forms(hash_bits(list(texts[start : start + chunk])))  # (n, 8, 8, 8)
+    column, parts = pd.Series(texts, dtype="str"), []
+    for start in range(0, len(column), chunk):
+        forms = eight_forms(hash_bits(column.iloc[start : start + chunk].tolist()))  # (n, 8, 8, 8)
         packed = np.packbits(forms.reshape(len(forms), 8, 64), axis=2)
         parts.append(packed.view(">u8")[:, :, 0].T.astype(np.uint64))
     return np.concatenate(parts, axis=1) if parts else np.empty((8, 0), np.uint64)
@@ -97,7 +98,7 @@ def find_duplicates(
     hashes: Hashes,
     thumbnails: Thumbnail,
     *,
-    exact: Sequence[str],
+    exact: Texts,
     joined: NDArray[np.int64] | None = None,
     variants: Sequence[int] = range(8),
     max_distance: int = 8,
@@ -151,9 +152,9 @@ def merge(n_rows: int, pairs: Rows, joined: NDArray[np.int64] | None = None) -> 
     return np.asarray(connected_components(graph, directed=False)[1][joined], np.int64)
 
 
-def _exact_pairs(digests: Sequence[str]) -> Rows:
+def _exact_pairs(digests: Texts) -> Rows:
     """Each row with the first row of the same digest: (n_pairs, 2)."""
-    codes = pd.factorize(np.asarray(digests, dtype=object))[0]
+    codes = pd.factorize(pd.Series(digests, dtype="str"))[0]
     rows = np.arange(len(codes))
     first = np.unique(codes, return_index=True)[1][codes] if len(codes) else rows
     later = first != rows

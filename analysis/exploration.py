@@ -26,6 +26,7 @@ SECTIONS = [
     ("plan", "What to set"), ("look", "Side by side"), ("shift", "Train against test"), ("classes", "Classes"),
     ("sizes", "Sizes"), ("extremes", "Extremes"), ("duplicates", "Duplicates"),
 ]  # fmt: skip
+WHERE = ["test", "train", "train-test"]  # in which table(s) both of a pair are
 WIDTH, HEIGHT = 300, 84  # of a small chart, in its own units
 MOST_CLASSES, MOST_PAIRS, MOST_POINTS = 60, 24, 1500
 
@@ -53,17 +54,17 @@ class Findings:
 
 def describe_duplicates(found: Duplicates, train: pd.DataFrame, test: pd.DataFrame) -> pd.DataFrame:
     """One row per pair: both ids and classes, `where` (train, train-test, test), `kind`, `correlation`, rows."""
-    ids = np.concatenate([train["image_id"].to_numpy(object), test["image_id"].to_numpy(object)])
+    ids = pd.concat([train["image_id"], test["image_id"]], ignore_index=True)
     labels = np.concatenate([train["label"].to_numpy(np.int64), np.full(len(test), -1)])
     first, second = np.sort(found.pairs, axis=1).T if len(found.pairs) else (found.pairs[:, 0], found.pairs[:, 1])
     both, none = second < len(train), first >= len(train)
-    kinds = np.array(["equal pixels", *(f"near, {name}" if i else "near" for i, name in enumerate(VARIANTS))], object)
+    kinds = ["equal pixels", *(f"near, {name}" if i else "near" for i, name in enumerate(VARIANTS))]
     table = pd.DataFrame(
         {
-            "first_id": ids[first],
-            "second_id": ids[second],
-            "where": np.where(both, "train", np.where(none, "test", "train-test")),
-            "kind": kinds[found.variants - EXACT],
+            "first_id": ids.take(first).reset_index(drop=True),
+            "second_id": ids.take(second).reset_index(drop=True),
+            "where": pd.Categorical.from_codes(np.where(both, 1, np.where(none, 0, 2)), pd.Index(WHERE)),
+            "kind": pd.Categorical.from_codes(found.variants - EXACT, pd.Index(kinds)),
             "correlation": found.correlations.astype(np.float64).round(4),
             "first_label": labels[first],
             "second_label": labels[second],

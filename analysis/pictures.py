@@ -9,7 +9,7 @@ import base64
 import os
 import tempfile
 from collections.abc import Iterable, Iterator, Sequence
-from typing import Any, cast
+from typing import Any, BinaryIO, cast
 
 import cv2
 import numpy as np
@@ -84,27 +84,53 @@ class Thumbnails:
         self._starts = np.cumsum([0, *(len(part) for part in pictures)])
         self._size = size
         n_rows = int(self._starts[-1])
-        self._kept = _many((n_rows, size, size))
+        self._kept = _Kept(n_rows, size)
         self._done = np.zeros(n_rows, bool)
 
     def __call__(self, rows: NDArray[np.int64]) -> Pixels:
         """Thumbnails of `rows`, counted through all tables: uint8 (n_rows, size, size)."""
         for row in rows[~self._done[rows]]:
             part = int(np.searchsorted(self._starts, row, side="right")) - 1
-            self._kept[row] = grey_square(
-                self._pictures[part].reduced(row - self._starts[part], self._size), self._size
+            self._kept.put(
+                int(row), grey_square(self._pictures[part].reduced(row - self._starts[part], self._size), self._size)
             )
             self._done[row] = True
-        return np.asarray(self._kept[rows])
+        return self._kept.get(rows)
 
 
-def _many(shape: tuple[int, int, int]) -> Pixels:
-    """Room for so many pictures: in memory if they are few. Raises OSError where the disk has no room for the rest."""
-    if np.prod(shape) < IN_MEMORY:
-        return np.zeros(shape, np.uint8)
-    with tempfile.TemporaryFile() as file:
-        os.posix_fallocate(file.fileno(), 0, int(np.prod(shape)))  # a full disk is an error now, not a crash later
-        return np.memmap(file, np.uint8, "r+", shape=shape)
+class _Kept:
+    """Room for squares by row: in memory if they are few, else in a nameless file, which no process counts as its own.
+
+    Raises OSError where the disk has no room for them.
+    """
+
+    def __init__(self, n_rows: int, size: int) -> None:
+        self._size, self._bytes = size, size * size
+        self._file: BinaryIO | None = None
+        if n_rows * self._bytes < IN_MEMORY:
+            self._memory = np.zeros((n_rows, size, size), np.uint8)
+        else:
+            file = tempfile.TemporaryFile()  # noqa: SIM115  lives as long as this object
+            self._file = cast(BinaryIO, file)
+            os.posix_fallocate(file.fileno(), 0, n_rows * self._bytes)  # a full disk is an error now
+
+    def put(self, row: int, square: Pixels) -> None:
+        """Keep one square."""
+        if self._file is None:
+            self._memory[row] = square
+        else:
+            os.pwrite(self._file.fileno(), square.tobytes(), row * self._bytes)
+
+    def get(self, rows: NDArray[np.int64]) -> Pixels:
+        """The squares of `rows`.  # (n_rows, size, size)"""
+        if self._file is None:
+            return np.asarray(self._memory[rows])
+        parts = [os.pread(self._file.fileno(), self._bytes, int(row) * self._bytes) for row in rows]
+        return np.frombuffer(b"".join(parts), np.uint8).reshape(-1, self._size, self._size)
+
+    def __del__(self) -> None:
+        if self._file is not None:
+            self._file.close()
 
 
 def grey_square(pixels: Pixels, size: int) -> Pixels:

@@ -29,7 +29,7 @@ from augmentation.recipe import AugmentParams
 from stages.entry import entry
 from stages.params import section
 from stages.tables import Index, read_index
-from storage.atomic import building, replacing, write_json, write_text
+from storage.atomic import building, replacing, write_json
 from storage.section import Section
 from storage.shards import Shards
 
@@ -67,7 +67,8 @@ def main(
         write_json(folder / "statistics.json", summary(findings))
         if fit:
             write_fit(folder, fit)
-        write_text(folder / "duplicates.csv", findings.duplicates.to_csv(index=False, quoting=csv.QUOTE_ALL))
+        with replacing(folder / "duplicates.csv") as file:
+            findings.duplicates.to_csv(file, index=False, quoting=csv.QUOTE_ALL)
     shown = (fit.auc_before, fit.auc_after, fit.pictures) if fit else None
     write_exploration(out, findings, per_class=chosen.per_class, seed=chosen.seed, fitted=shown)
     report(findings, out)
@@ -80,11 +81,13 @@ def explore(data: Index, chosen: ExploreParams) -> Findings:
     shards = Shards(data.folder)
     train = side(data.train, Pictures(data.train, shards), sample=chosen.sample, seed=chosen.seed)
     test = side(data.test, Pictures(data.test, shards), sample=chosen.sample, seed=chosen.seed)
-    both = pd.concat([data.train, data.test])
+    alike, same = (
+        pd.concat([data.train[name], data.test[name]], ignore_index=True) for name in ("perceptual_hash", "sha256")
+    )
     found = find_duplicates(
-        all_hashes(both["perceptual_hash"].tolist()),
+        all_hashes(alike),
         Thumbnails([train.pictures, test.pictures]),
-        exact=both["sha256"].tolist(),
+        exact=same,
         variants=range(8) if chosen.near_duplicates else (),
         correlation=chosen.correlation,
     )

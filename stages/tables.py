@@ -11,11 +11,13 @@ import hashlib
 import json
 from collections.abc import Iterable, Sequence
 from dataclasses import asdict, dataclass
+from itertools import islice
 from pathlib import Path
 from typing import Any, Literal
 
 import pandas as pd
 import pyarrow as pa
+import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from storage.atomic import replacing, write_json
@@ -36,6 +38,7 @@ INDEX = pa.schema(
         ("perceptual_hash", pa.string()),
     ]
 )
+CHUNK = 100_000  # values that are Python objects at one time
 FOLDS = pa.schema([("image_id", pa.string()), ("fold", pa.int64()), ("duplicate_group", pa.int64())])
 AUGMENTED = pa.schema(
     [
@@ -135,7 +138,7 @@ def read_table(path: str | Path, schema: pa.Schema, *, rest: bool = True) -> tup
     empty = [name for name in schema.names if arrow.column(name).null_count]
     if empty:
         raise IntegrityError(f"{path}: columns {empty} have empty values. Run the stage that makes it again")
-    return arrow.to_pandas(), metadata
+    return arrow.to_pandas(split_blocks=True, self_destruct=True), metadata  # never two copies at one time
 
 
 def read_parquet(path: Path, columns: Sequence[str] | None = None) -> tuple[pa.Table, dict[str, str]]:
@@ -153,11 +156,15 @@ def read_parquet(path: Path, columns: Sequence[str] | None = None) -> tuple[pa.T
     return table, metadata
 
 
-def content_hash(*parts: Any) -> str:
+def content_hash(*parts: Iterable[Any]) -> str:
     """A hash of tables' and lists' content, the same on every machine."""
     digest = hashlib.sha256()
     for part in parts:
-        digest.update(json.dumps(list(part), ensure_ascii=False, default=int).encode())
+        values, between = iter(part), "["
+        while some := list(islice(values, CHUNK)):
+            digest.update(between.encode() + json.dumps(some, ensure_ascii=False, default=int)[1:-1].encode())
+            between = ", "
+        digest.update(b"[]" if between == "[" else b"]")
     return digest.hexdigest()[:16]
 
 
@@ -210,7 +217,8 @@ def read_folds(path: str | Path, index: Index) -> Folds:
             f"{path} was cut on data {metadata.get('index_hash')}, now it is {index.hash}. Run: dvc repro split"
         )
     check_ids(path, table["image_id"], index.train["image_id"], complete=True)
-    table = table.set_index("image_id").loc[index.train["image_id"]].reset_index()
+    if not table["image_id"].equals(index.train["image_id"]):
+        table = table.set_index("image_id").loc[index.train["image_id"]].reset_index()
     hashed = content_hash([index.hash], table["image_id"], table["fold"])
     return Folds(table, hashed)
 
@@ -239,16 +247,25 @@ def read_augmented(folder: str | Path, index: Index, folds: Folds, *, drawn: boo
 
 def check_ids(path: str | Path, ids: Iterable[str], expected: Iterable[str], *, complete: bool) -> None:
     """Refuse ids that are unknown, repeated (if `complete`) or missing (if `complete`), naming the first."""
-    ids, expected = list(ids), list(expected)
-    known, given = set(expected), set(ids)
-    unknown = sorted(given - known)
-    if unknown:
-        raise IntegrityError(problems(f"{path}: unknown ids", unknown))
-    missing = [image_id for image_id in expected if image_id not in given] if complete else []
-    if missing:
-        raise IntegrityError(problems(f"{path}: ids without a row", missing))
-    if complete and len(given) != len(ids):
-        raise IntegrityError(f"{path}: {len(ids) - len(given):,} ids appear twice")
+    given, known = as_strings(ids), as_strings(expected)
+    unknown = given.filter(pc.invert(pc.is_in(given, value_set=known)))
+    if len(unknown):
+        raise IntegrityError(problems(f"{path}: unknown ids", sorted(set(unknown.to_pylist()))))
+    if not complete:
+        return
+    missing = known.filter(pc.invert(pc.is_in(known, value_set=given)))
+    if len(missing):
+        raise IntegrityError(problems(f"{path}: ids without a row", missing.to_pylist()))
+    if twice := len(given) - pc.count_distinct(given).as_py():
+        raise IntegrityError(f"{path}: {twice:,} ids appear twice")
+
+
+def as_strings(values: Iterable[str]) -> pa.Array:
+    """A column's text without an object for each."""
+    column = pa.array(values if isinstance(values, pd.Series) else list(values))
+    if isinstance(column, pa.ChunkedArray):
+        column = column.combine_chunks()
+    return column.cast(pa.large_string())
 
 
 def check_hashes(path: str | Path, metadata: dict[str, str], index: Index, folds: Folds | None) -> None:
