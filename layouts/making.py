@@ -51,7 +51,10 @@ def make_shards(listing: Listing, form: Form, folder: Path, workers: int, advanc
             get_reusable_executor().shutdown(wait=True)  # their memory is not needed for the tables
     if found or any(outcome.problems for outcome in outcomes):
         told = [*found, *(problem for outcome in outcomes for problem in outcome.problems)]
-        raise DataError(problems(f"images below {listing.root} cannot be used", sorted(told)))
+        refused = problems(f"images below {listing.root} cannot be used", sorted(told))
+        if any(" is cut off " in problem for problem in told):
+            refused += "\nTraining images that are cut off may be left out: prepare.truncated: drop"
+        raise DataError(refused)
     return sorted(outcomes, key=lambda outcome: outcome.name)
 
 

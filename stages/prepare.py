@@ -1,7 +1,8 @@
 """prepare: any layout of a competition into one index of canonical images, checked before anything is published.
 
 Reads the competition's folder and an optional table of corrected labels (id,old,new,why). Writes `data/index`:
-train.parquet, test.parquet, classes.json, images-*.tar, report.json, and answers.csv where the test labels are known.
+train.parquet, test.parquet, classes.json, images-*.tar, and answers.csv where the test labels are known; and beside it
+`data/index.json`, what a person should know about the files: no stage depends on that.
 Finished shards wait in `.podium/prepare`, so a run that was stopped continues.
 
     python -m stages.prepare --raw data/raw/digits --out data/index
@@ -65,6 +66,7 @@ def main(
     *,
     patch: Annotated[Path | None, typer.Option(help="Table of corrected labels: id,old,new,why.")] = None,
     work: Annotated[Path, typer.Option(help="Where finished shards wait for the others.")] = Path(".podium/prepare"),
+    report: Annotated[Path | None, typer.Option(help="The report; default: a .json beside the index.")] = None,
     workers: Annotated[int, typer.Option(help="Processes; 0 takes every core.")] = 0,
     params: Annotated[Path, typer.Option(help="The file of parameters.")] = Path("params.yaml"),
 ) -> None:
@@ -75,12 +77,13 @@ def main(
     listing = module.listing(raw, options)
     if patch is not None and patch.is_file():
         listing = patched(listing, patch)
-    report = prepare(listing, out, chosen, work=work, workers=workers)
-    show(report, out)
+    found = prepare(listing, out, chosen, work=work, workers=workers)
+    write_json(report or out.with_suffix(".json"), found)
+    show(found, out)
 
 
 def prepare(listing: Listing, out: Path, chosen: PrepareParams, *, work: Path, workers: int = 1) -> dict[str, Any]:
-    """Make the index of a listing in `out`; the report that also lies there as report.json."""
+    """Make the index of a listing in `out`; returns what a person should know about the files."""
     form = canonical.Form(chosen.encoding, chosen.jpeg_quality, chosen.max_side, chosen.max_pixels, chosen.truncated)
     if listing.sample is not None:
         submission_kind(listing.sample, listing.classes)
@@ -102,7 +105,6 @@ def prepare(listing: Listing, out: Path, chosen: PrepareParams, *, work: Path, w
         for outcome in outcomes:
             place(folder / f"{outcome.name}.tar", index)
         write_index(index, train[INDEX.names], test[INDEX.names], classes)
-        write_json(index / "report.json", report)
         if answers is not None:
             test[["image_id"]].assign(target=answers).to_csv(index / "answers.csv", index=False, lineterminator="\n")
     shutil.rmtree(folder)

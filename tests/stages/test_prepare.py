@@ -165,6 +165,7 @@ def test_all_bad_images_are_told_and_nothing_is_published(tmp_path: Path) -> Non
     assert "4 in all" in message
     for image, problem in zip(images, ("cut off", "empty", "an HTML page", "symbolic link"), strict=False):
         assert re.search(f"train/{image.name} .*{problem}", message)
+    assert message.endswith("may be left out: prepare.truncated: drop")
     assert not (tmp_path / "index").exists()
     images[0].write_bytes(whole)
     for image in images[1:4]:
@@ -260,7 +261,20 @@ def test_main_reads_params_and_refuses_unknown_options(tmp_path: Path, capsys: p
     params.write_text("prepare:\n  layout: idx\n  encoding: jpeg\n")
     main(root, tmp_path / "index", work=tmp_path / "work", params=params)
     assert "30 training and 20 test images, 10 classes of 3 to 3" in capsys.readouterr().out
-    assert json.loads((tmp_path / "index/report.json").read_text())["train_images"] == 30
+    assert json.loads((tmp_path / "index.json").read_text())["train_images"] == 30
+
+
+def test_files_that_no_table_lists_change_the_report_and_not_the_index(tmp_path: Path) -> None:
+    root, params = competitions.documents(tmp_path / "raw", each=2, tests=4, width=32), tmp_path / "params.yaml"
+    params.write_text("prepare: {layout: csv_images}\n")
+    for name in ("before", "after"):
+        main(root, tmp_path / name, work=tmp_path / "work", params=params)
+        shutil.copy(next((root / "train").iterdir()), root / "train/unlisted.jpg")
+    before, after = (
+        {path.name: path.read_bytes() for path in (tmp_path / name).iterdir()} for name in ("before", "after")
+    )
+    assert before == after
+    assert "not listed" in (tmp_path / "after.json").read_text()
 
 
 def full(root: Path, path: str, position: int) -> bytes:
