@@ -59,7 +59,7 @@ def blend_and_score(
     gain = gain_of(judge.score(chosen), final, fold_tests, pooled, metric=plan.options.metric)
     board = boards(judge, chosen, best, plan=plan, n_test=test.shape[1], gain=gain)
     return Result(
-        weights_of(hearing, judge, final, chosen),
+        weights_of(hearing, judge, final, chosen, expected=board.get("test")),
         chosen.table,
         pooled,
         labels,
@@ -98,13 +98,16 @@ def usual(estimate: Estimate, metric: str) -> dict[str, float]:
     return {"score": -estimate.score, "error": estimate.error, "low": -estimate.high, "high": -estimate.low}
 
 
-def weights_of(hearing: Hearing, judge: Judge, final: Blend, chosen: Entry) -> dict[str, Any]:
-    """What weights.json holds: shares, the nested score (greater is better), and the blend itself."""
+def weights_of(
+    hearing: Hearing, judge: Judge, final: Blend, chosen: Entry, *, expected: dict[str, Any] | None
+) -> dict[str, Any]:
+    """What weights.json holds: shares, nested score and expected one (greater is better), and the blend itself."""
     return {
         "weights": final.weights,
         "method": hearing.plan.method,
         "metric": hearing.plan.options.metric,
         "nested": {"view": hearing.main_view, **asdict(judge.estimate(chosen))},
+        "expected": expected,
         "blend": final.to_json(),
     }
 

@@ -1,7 +1,8 @@
 """Write the submission exactly like the sample, check it, and say what it is worth.
 
 Reads the index and the blend; writes submissions/<name>.csv and its sidecar <name>.json (hash, commit, parameters,
-members, honest score and interval). `--partial` writes a valid file from whatever folds exist so far.
+members, the honest score and the one expected on the test, with intervals). `--partial` writes a valid file from
+whatever folds exist so far.
 Run: dvc repro submit, or python -m stages.submit --index data/index ... (the paths stand in dvc.yaml)
 """
 
@@ -186,6 +187,7 @@ def main(
             "metric": weights["metric"],
             "members": weights["weights"],
             "honest": weights["nested"],
+            "expected": weights["expected"],
         }
     check_ids(blend, data.classes.submission.row_ids, table.image_id.tolist(), complete=True)
     result = write_submission(submissions, chosen, data, cells_of(data, table, labels, chosen))

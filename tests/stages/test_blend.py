@@ -94,6 +94,7 @@ def test_the_submission_is_the_samples_and_right(made: Path) -> None:
     assert right > 0.7
     side = json.loads((made / "submissions/blend.json").read_text())
     assert side["honest"]["low"] < side["honest"]["score"] < side["honest"]["high"]
+    assert side["expected"]["low"] < side["expected"]["score"] < side["expected"]["high"]
     assert set(side["members"]) == {"net0", "net1", "net2"}
 
 
