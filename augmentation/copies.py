@@ -44,6 +44,11 @@ class Prepared:
     shape: tuple[int, int]  # of the source itself
     grey_mean: float
 
+    @property
+    def most_bytes(self) -> int:
+        """What it takes once its copies were made both ways."""
+        return self.pixels.nbytes * 3
+
     @cached_property
     def wide(self) -> Pixels:
         """With a fourth channel, for the warp.  # (height, width, 4)"""

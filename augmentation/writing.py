@@ -28,7 +28,7 @@ from storage.shards import Shards, ShardWriter
 
 SHARD_BYTES = 64 * 2**20
 FEWEST_SHARDS = 16  # so that several workers have something to do
-REMEMBERED = 64  # prepared partners
+REMEMBERED = 2**28  # bytes of prepared sources and partners, about
 SAMPLES = 48  # rendered copies behind the estimate of the disk
 SUFFIXES = {"jpeg": "jpg", "png": "png", "raw": "rgb"}
 Pixels = npt.NDArray[np.uint8]
@@ -56,13 +56,16 @@ class Sources:
     def __init__(self, folder: Path, places: dict[int, Place], copier: Copier) -> None:
         self.shards, self.copier, self.places = Shards(folder), copier, places
         self.known: OrderedDict[int, Prepared] = OrderedDict()
+        self.bytes = 0
 
     def prepared(self, position: int) -> Prepared:
         """One source at about the size of its copies."""
         if position not in self.known:
-            self.known[position] = self.copier.prepare(self.decoded(position))
-            if len(self.known) > REMEMBERED:
-                self.known.popitem(last=False)
+            new = self.copier.prepare(self.decoded(position))
+            self.known[position] = new
+            self.bytes += new.most_bytes
+            while self.bytes > REMEMBERED and len(self.known) > 1:
+                self.bytes -= self.known.popitem(last=False)[1].most_bytes
         return self.known[position]
 
     def decoded(self, position: int) -> Pixels:

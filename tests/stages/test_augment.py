@@ -10,6 +10,7 @@ import pytest
 
 from augmentation.copies import Copier
 from augmentation.recipe import AugmentParams
+from augmentation.writing import Sources, read_places
 from stages import augment as stage
 from stages.augment import augment
 from stages.tables import read_augmented, read_folds, write_folds
@@ -90,6 +91,14 @@ def test_a_new_result_replaces_the_old_one_whole(contest, tmp_path):
     assert len(read_augmented(tmp_path / "augmented", contest.index, contest.folds)) == 40
     assert set(again) == {"index.parquet", "recipe.json", *(f"shard-{i:05d}.tar" for i in range(16))}
     assert not list(tmp_path.glob(".tmp-*"))
+
+
+def test_what_is_remembered_of_the_sources_is_bounded_in_bytes(contest, monkeypatch):
+    monkeypatch.setattr("augmentation.writing.REMEMBERED", 5 * 28 * 28 * 9)
+    sources = Sources(contest.index.folder, dict(enumerate(read_places(contest.index.train))), Copier(AugmentParams()))
+    for position in range(12):
+        assert np.array_equal(sources.prepared(position).pixels, contest.images[position])
+    assert list(sources.known) == [7, 8, 9, 10, 11]
 
 
 @pytest.mark.parametrize("encoding", ["jpeg", "png", "raw"])
