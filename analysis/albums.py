@@ -42,8 +42,13 @@ def refuse_foreign(out: Path) -> None:
         raise ParamsError(f"{out} exists and was not made by podium export. Choose another --out")
 
 
-def write_albums(out: Path, items: Sequence[Item], pictures: Mapping[str, Pictures], *, limit: int) -> dict[str, int]:
-    """Write all images at once; returns how many were written of each folder, the fullest folder first."""
+def write_albums(
+    out: Path, items: Sequence[Item], pictures: Mapping[str, Pictures], *, limit: int, tainted: bool = False
+) -> dict[str, int]:
+    """Write all images at once; returns how many were written of each folder, the fullest folder first.
+
+    The page says so if what was sorted is `tainted` by hand-made test labels.
+    """
     refuse_foreign(out)
     groups: dict[str, list[Item]] = {}
     for item in sorted(items, key=lambda item: (item.folder, item.order, item.row)):
@@ -59,7 +64,14 @@ def write_albums(out: Path, items: Sequence[Item], pictures: Mapping[str, Pictur
             sections.append({"name": name, "count": len(members), "pictures": shown})
             rows += [{"folder": place, **row} for row in written]
         small = all(max(part[0].shape) <= 64 for part in pictures.values() if len(part))
-        write_page(folder / "index.html", "export.html", title="Exported images", sections=sections, small=small)
+        write_page(
+            folder / "index.html",
+            "export.html",
+            title="Exported images",
+            sections=sections,
+            small=small,
+            tainted=tainted,
+        )
         table = pd.DataFrame(rows, columns=COLUMNS).to_csv(index=False, quoting=csv.QUOTE_ALL)
         (folder / MARK).write_text(table, encoding="utf-8")
     return {name: min(len(members), limit) for name, members in ordered}

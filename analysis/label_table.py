@@ -13,9 +13,11 @@ from typing import Any
 import numpy as np
 
 from analysis.disagreement import names_apart
+from analysis.team_diagnosis import diagnose
 from analysis.team_files import TeamFile, read_team_file, with_equals
 from analysis.team_formats import TABLES, Competition, TeamOptions, refuse_pickle
 from analysis.team_matching import match_ids, plain, whole
+from analysis.voting import majority
 from storage.csvfile import read_csv
 from storage.errors import DataError, problems
 
@@ -64,7 +66,19 @@ def read_label_table(
     labels = np.stack([file.labels for file in files], axis=1)
     names = names_of(paths)
     known = with_equals([replace(file, name=name) for file, name in zip(files, names, strict=True)])
-    return LabelTable(names, labels, known, competition)
+    return LabelTable(names, labels, with_oddities(known, labels, competition), competition)
+
+
+def with_oddities(files: list[TeamFile], labels: Array, competition: Competition) -> list[TeamFile]:
+    """The files with a note where one looks permuted beside the majority of two or more others."""
+    if len(files) < 3:
+        return files
+    n_classes, result = len(competition.class_names), []
+    for column, file in enumerate(files):
+        others = majority(np.delete(labels, column, axis=1), n_classes)
+        odd = diagnose(file.labels, others, values=competition.class_values, ids=competition.test_ids)
+        result.append(replace(file, notes=(*file.notes, odd)) if odd else file)
+    return result
 
 
 def names_of(paths: Sequence[Path]) -> list[str]:

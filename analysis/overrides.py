@@ -17,8 +17,10 @@ from storage.errors import DataError, problems
 Array = np.ndarray[Any, np.dtype[Any]]
 
 
-def apply_overrides(path: Path, labels: Array, shares: Array, competition: Competition) -> int:
-    """Put hand-made labels in place, in `labels` (n_rows,) and `shares` (n_rows, n_classes); returns the rows changed.
+def apply_overrides(path: Path, labels: Array, shares: Array, competition: Competition) -> tuple[int, list[str]]:
+    """Put hand-made labels in place, in `labels` (n_rows,) and `shares` (n_rows, n_classes).
+
+    Returns how many rows changed, and who decided.
 
     Raises DataError with the lines of unknown ids and labels.
     """
@@ -35,4 +37,4 @@ def apply_overrides(path: Path, labels: Array, shares: Array, competition: Compe
     for _, key, value in rows:
         labels[place[key]] = position[value]
         shares[place[key]] = np.eye(shares.shape[1])[position[value]]
-    return int((before != labels).sum())
+    return int((before != labels).sum()), sorted(set(table["decided_by"]))

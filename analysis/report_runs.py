@@ -22,7 +22,7 @@ def write_runs(folder: Path, material: Material, frame: dict[str, Any]) -> None:
         folder / "runs.html",
         "runs.html",
         title="Runs and submissions",
-        **frame,
+        **{**frame, "tainted": frame["tainted"] or tainted_rows(material.ledger)},
         curves=curves,
         folds=sorted({(line.name, line.colour) for _, charts in curves for found in charts for line in found.lines}),
         ledger=ledger_lines(material.ledger),
@@ -65,6 +65,11 @@ def chart(folds: dict[str, pd.DataFrame], column: str) -> Chart:
 def numeric(column: pd.Series[Any]) -> np.ndarray[Any, Any]:
     """Numbers; what is none becomes NaN."""
     return np.asarray(pd.to_numeric(column, errors="coerce"), dtype=np.float64)
+
+
+def tainted_rows(ledger: pd.DataFrame | None) -> bool:
+    """Whether something was submitted that hand-made test labels were in."""
+    return ledger is not None and "tainted" in ledger and bool((ledger["tainted"] == "yes").any())
 
 
 def ledger_lines(ledger: pd.DataFrame | None) -> dict[str, Any] | None:

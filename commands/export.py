@@ -7,12 +7,13 @@ podium export --by class                  training images, a folder per class
 podium export --by predicted              test images, a folder per predicted class, the least certain first
 podium export --by pair                   held-out training images that were mistaken: `truth as prediction`
 podium export --by pair --disputed        test images on which members or team-mates' files differ: `this or that`
+    --between kim --between lee           only where these two differ, in folders `kim says this, lee says that`
 podium export --by pair --suspicious      training images whose label is likely wrong: `label perhaps other`
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import sys
 from dataclasses import dataclass
 from enum import StrEnum
 from pathlib import Path
@@ -20,7 +21,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from storage.errors import DataError, ParamsError
+from storage.errors import DataError, ParamsError, printable
 
 if TYPE_CHECKING:
     from analysis.albums import Item
@@ -45,6 +46,7 @@ class Places:
     predictions: Path
     blend: Path
     team: Path
+    params: Path
 
 
 def main(
@@ -53,6 +55,7 @@ def main(
     *,
     source: Annotated[str, typer.Option(help="Whose predictions: blend, a member, or a file.")] = "blend",
     disputed: Annotated[bool, typer.Option("--disputed", help="With --by pair: where sources differ.")] = False,
+    between: Annotated[list[str] | None, typer.Option(help="With --disputed: two sources; give it twice.")] = None,
     suspicious: Annotated[bool, typer.Option("--suspicious", help="With --by pair: labels likely wrong.")] = False,
     limit: Annotated[int, typer.Option(min=1, help="At most so many images per folder.")] = 500,
     index: Annotated[Path, typer.Option(help="Folder of the index.")] = Path("data/index"),
@@ -60,6 +63,7 @@ def main(
     predictions: Annotated[Path, typer.Option(help="Folder of the members' predictions.")] = Path("data/predictions"),
     blend: Annotated[Path, typer.Option(help="Folder of the blend.")] = Path("data/blend"),
     team: Annotated[Path, typer.Option(help="Folder of the team-mates' files.")] = Path("submissions/team"),
+    params: Annotated[Path, typer.Option(help="Parameters: compare.team says what files hold.")] = Path("params.yaml"),
 ) -> None:
     """Write images into folders by class, by prediction, or by pairs of classes that are confused or disputed."""
     from analysis.albums import refuse_foreign, write_albums
@@ -71,20 +75,24 @@ def main(
         raise ParamsError("--disputed and --suspicious go with --by pair")
     if disputed and suspicious:
         raise ParamsError("choose one of --disputed and --suspicious")
+    if between and (not disputed or len(set(between)) != 2):
+        raise ParamsError("--between goes with --disputed, and is given twice, with two sources")
     refuse_foreign(out)
+    tainted = False
     data = read_index(index)
-    places = Places(index, folds, predictions, blend, team)
+    places = Places(index, folds, predictions, blend, team, params)
     if by is By.CLASS:
         items = by_class(data)
     elif by is By.PREDICTED:
         items = by_predicted(data, places, source)
     elif disputed:
-        items = by_dispute(data, places)
+        sources, tainted = all_sources(data, places)
+        items = between_two(data, sources, between) if between else by_dispute(data, sources, team)
     else:
         items = by_suspicion(data, places, source) if suspicious else by_confusion(data, places, source)
     shards = Shards(data.folder)
     pictures = {"train": Pictures(data.train, shards), "test": Pictures(data.test, shards)}
-    folders = write_albums(out, items, pictures, limit=limit)
+    folders = write_albums(out, items, pictures, limit=limit, tainted=tainted)
     print(f"{sum(folders.values()):,} images in {len(folders):,} folders: {out}. In a browser: {out / 'index.html'}")
 
 
@@ -137,13 +145,12 @@ def by_suspicion(data: Index, places: Places, source: str) -> list[Item]:
     return items
 
 
-def by_dispute(data: Index, places: Places) -> list[Item]:
+def by_dispute(data: Index, sources: dict[str, Any], team: Path) -> list[Item]:
     """Test images that not all sources label alike, by the two labels named most; the closest calls first."""
     from analysis.albums import Item
 
-    sources = dict(all_sources(data, places))
     if len(sources) < 2:
-        raise DataError(f"a dispute needs two sources; found {sorted(sources)}. Train, or put files into {places.team}")
+        raise DataError(f"a dispute needs two sources; found {sorted(sources)}. Train, or put files into {team}")
     names, items = data.classes.names, []
     for row in range(len(data.test)):
         votes: dict[int, list[str]] = {}
@@ -157,17 +164,43 @@ def by_dispute(data: Index, places: Places) -> list[Item]:
     return items
 
 
-def all_sources(data: Index, places: Places) -> Iterator[tuple[str, Any]]:
-    """(name, labels of the test images) of every member that is there and every team-mate's file."""
-    from analysis.team_files import read_team_file
+def between_two(data: Index, sources: dict[str, Any], between: list[str]) -> list[Item]:
+    """Test images on which two sources differ, by what each says."""
+    from analysis.albums import Item
 
-    for folder in sorted(places.predictions.iterdir()) if places.predictions.is_dir() else []:
-        yield folder.name, test_predictions(data, places, folder.name)[0]
-    for path in sorted(places.team.iterdir()) if places.team.is_dir() else []:
-        if path.suffix in (".csv", ".parquet", ".npy", ".safetensors"):
-            file = read_team_file(path, competition(data))
-            if file.part == "test":
-                yield file.path.name, file.labels
+    short = {Path(name).stem: name for name in sources} | {name: name for name in sources}
+    unknown = [name for name in between if name not in short]
+    if unknown:
+        raise ParamsError(f"--between {unknown[0]}: there are {', '.join(sorted(sources))}")
+    one, other = between
+    names, items = data.classes.names, []
+    for row, (a, b) in enumerate(zip(sources[short[one]], sources[short[other]], strict=True)):
+        if a != b:
+            items.append(Item(f"{one} says {names[a]}, {other} says {names[b]}", "test", row, "", row))
+    return items
+
+
+def all_sources(data: Index, places: Places) -> tuple[dict[str, Any], bool]:
+    """({name: labels of the test images} of the members and team-mates' files, whether hand-made labels are in one)."""
+    from analysis.team_files import read_team
+    from commands.diff import team_options
+
+    folders = sorted(places.predictions.iterdir()) if places.predictions.is_dir() else []
+    found = {folder.name: test_predictions(data, places, folder.name)[0] for folder in folders}
+    team = read_team(places.team, competition(data), team_options(places.params)[0])
+    for message in team.refused.values():
+        print(printable(f"warning: {message}"), file=sys.stderr)
+    order = in_index_order(data)
+    found |= {file.path.name: file.labels[order] for file in team.files}
+    return found, any("tainted" in note for file in team.files for note in file.notes)
+
+
+def in_index_order(data: Index) -> Any:
+    """For each test image of the index, its row in the sample, whose order team-mates' files are read in."""
+    import numpy as np
+
+    place = {image_id: row for row, image_id in enumerate(data.classes.submission.row_ids)}
+    return np.array([place[image_id] for image_id in data.test["image_id"]], dtype=np.int64)
 
 
 def competition(data: Index) -> Competition:
@@ -175,7 +208,7 @@ def competition(data: Index) -> Competition:
     from analysis.team_formats import Competition
 
     classes = data.classes
-    return Competition(data.test["image_id"].tolist(), data.train["image_id"].tolist(), classes.names, classes.values)
+    return Competition(classes.submission.row_ids, data.train["image_id"].tolist(), classes.names, classes.values)
 
 
 def test_predictions(data: Index, places: Places, source: str) -> tuple[Any, Any]:
@@ -188,10 +221,13 @@ def test_predictions(data: Index, places: Places, source: str) -> tuple[Any, Any
 
     path = Path(source)
     if path.suffix and path.is_file():
-        file = read_team_file(path, competition(data))
-        return file.labels, np.full(len(file.labels), 2.0) if file.probabilities is None else file.probabilities.max(
-            axis=1
-        )
+        from commands.diff import team_options
+
+        file = read_team_file(path, competition(data), team_options(places.params)[0].get(path.stem))
+        order = in_index_order(data)
+        if file.probabilities is None:
+            return file.labels[order], np.full(len(order), 2.0)
+        return file.labels[order], file.probabilities.max(axis=1)[order]
     cut = read_folds(places.folds, data)
     if source == "blend":
         table = canonical_order(read_probabilities(places.blend / "test.parquet", data, cut), data.test["image_id"])

@@ -73,7 +73,7 @@ def main(
         cast = cast_labels(found.labels, n_classes, scores=scores, order=order, even=chosen == "majority")
     weights, voted, shares = cast.weights, cast.labels, cast.shares
     groups = [[found.names[column] for column in group] for group in cliques(found.labels, n_classes).groups]
-    changed = apply_overrides(override, voted, shares, competition) if override else 0
+    changed, people = apply_overrides(override, voted, shares, competition) if override else (0, [])
     show(found, weights, scores=scores, ranked=ranked, groups=groups, voted=voted, method=chosen)
     if cast.remark:
         print(cast.remark)
@@ -82,7 +82,7 @@ def main(
     if not dry_run:
         content = sidecar_of(found, weights, scores, chosen, groups) | ({"vote": cast.remark} if cast.remark else {})
         if override:
-            content |= {"tainted": True, "overrides": {"file": override.name, "rows": changed}}
+            content |= {"tainted": True, "overrides": {"file": override.name, "rows": changed, "decided_by": people}}
         path = write(name, out, index, params=params, voted=voted, shares=shares, content=content)
         print(f"{path}: {len(voted):,} rows, exactly like the sample")
 

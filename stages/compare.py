@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import json
 import sys
+from dataclasses import replace
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
@@ -41,6 +42,7 @@ from stages.tables import (
     read_folds,
     read_index,
 )
+from storage.atomic import sha256
 from storage.csvfile import read_csv
 from storage.errors import DataError, IntegrityError, printable
 from storage.shards import Shards
@@ -117,6 +119,16 @@ def team_sources(
         every = (*file.notes, *([odd] if odd else []), *notes)
         result.append(Source(name, "team", labels, shares, held_labels, held_shares, board, every))
     return result
+
+
+def known_taint(team: TeamFolder, ledger: pd.DataFrame | None) -> TeamFolder:
+    """The files with a note where the ledger knows their bytes as tainted, though no sidecar lies beside them."""
+    if ledger is None or not {"sha256", "tainted"} <= set(ledger.columns):
+        return team
+    known = set(ledger.loc[ledger["tainted"] == "yes", "sha256"])
+    note = "tainted: the ledger says that hand-made test labels are in it"
+    files = [replace(file, notes=(*file.notes, note)) if sha256(file.path) in known else file for file in team.files]
+    return replace(team, files=files)
 
 
 def held_of(file: TeamFile | None, held: Held, index: Index) -> tuple[Array | None, Array | None, tuple[str, ...]]:
@@ -204,7 +216,8 @@ def main(
     contest = Competition(
         classes.submission.row_ids, train_ids, classes.names, classes.values, index_hash=data.hash, folds_hash=cut.hash
     )
-    found = read_team(team, contest, settings.team)
+    book = optional_csv(ledger)
+    found = known_taint(read_team(team, contest, settings.team), book)
     taken = {source.name for source in sources}
     sources += team_sources(found, sources[-1].labels, held, index=data, settings=settings, taken=taken)
     for message in found.refused.values():
@@ -226,7 +239,7 @@ def main(
         refused=found.refused,
         metrics=read_metrics(blend),
         curves=read_curves(predictions, names, numbers),
-        ledger=optional_csv(ledger),
+        ledger=book,
         duplicates=optional_csv(noise / "duplicates.csv" if noise else None),
         exploration=relative_link(exploration, out) if exploration else "",
         copies=test_like_copies(augmented, data, cut) if augmented and (augmented / "index.parquet").is_file() else [],

@@ -50,6 +50,17 @@ def test_the_terminal_shows_rows_pairs_and_majorities(files: list[str], capsys: 
         assert part in text
 
 
+def test_a_file_whose_classes_look_permuted_is_said_with_its_remedy(
+    files: list[str], capsys: pytest.CaptureFixture[str]
+) -> None:
+    turned = [4, 0, 1, 2, 3, 5, 6, 7, 8, 9]
+    pd.DataFrame({"ID": IDS, "target": [turned[label] for label in LABELS["a"]]}).to_csv("odd.csv", index=False)
+    assert diff("a.csv", "b.csv", "c.csv", "odd.csv") == 1
+    text = " ".join(capsys.readouterr().out.split())
+    assert "odd: its classes look permuted" in text
+    assert "set class_order" in text
+
+
 def test_row_order_and_float_labels_are_no_difference(files: list[str]) -> None:
     pd.DataFrame({"ID": IDS[::-1], "target": [float(x) for x in LABELS["a"][::-1]]}).to_csv("d.csv", index=False)
     assert diff("a.csv", "d.csv") == 0

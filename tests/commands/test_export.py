@@ -81,6 +81,20 @@ def test_disputes_name_who_said_what(contest: Contest, tmp_path: Path) -> None:
     assert table["about"].str.contains("kim.csv").all() and table["about"].str.contains("bayes").all()
 
 
+def test_between_two_files_folders_say_what_each_says(contest: Contest, tmp_path: Path) -> None:
+    (contest.folder / "submissions/team/lee.json").write_text('{"tainted": true}')
+    table = export(contest, tmp_path / "x", "--by", "pair", "--disputed", "--between", "kim", "--between", "lee")
+    (contest.folder / "submissions/team/lee.json").unlink()
+    labels = {
+        name: pd.read_csv(contest.folder / f"submissions/team/{name}.csv").set_index("ID")["target"]
+        for name in ("kim", "lee")
+    }
+    assert set(table["image_id"]) == set(labels["kim"].index[labels["kim"] != labels["lee"]])
+    for image_id, folder in zip(table["image_id"], table["folder"], strict=True):
+        assert folder == f"kim says digit {labels['kim'][image_id]}, lee says digit {labels['lee'][image_id]}"
+    assert "Tainted" in (tmp_path / "x/index.html").read_text()
+
+
 def test_suspicious_labels_are_training_images(contest: Contest, tmp_path: Path) -> None:
     table = export(contest, tmp_path / "x", "--by", "pair", "--suspicious", "--source", "trees")
     assert set(table["image_id"]) <= set(contest.index.train["image_id"])
@@ -99,6 +113,8 @@ def test_limit_and_second_export_into_the_same_folder(contest: Contest, tmp_path
     [
         (["--by", "class", "--disputed"], ParamsError, "go with --by pair"),
         (["--by", "pair", "--disputed", "--suspicious"], ParamsError, "choose one"),
+        (["--by", "pair", "--disputed", "--between", "kim"], ParamsError, "given twice"),
+        (["--by", "pair", "--disputed", "--between", "kim", "--between", "x"], ParamsError, "there are bayes"),
         (["--by", "predicted", "--source", "nobody"], DataError, "no predictions of 'nobody'.*trees"),
     ],
 )

@@ -73,7 +73,7 @@ def test_hand_made_labels_win_and_taint(contest: Contest, files: list[str]) -> N
     table, sidecar = vote(*files, "--override", "overrides.csv")
     assert table["target"][0] == other
     assert sidecar["tainted"] is True
-    assert sidecar["overrides"] == {"file": "overrides.csv", "rows": 1}
+    assert sidecar["overrides"] == {"file": "overrides.csv", "rows": 1, "decided_by": ["kim"]}
 
 
 def test_what_does_not_fit_is_refused_before_anything_is_written(files: list[str]) -> None:

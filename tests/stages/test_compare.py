@@ -16,6 +16,7 @@ import pytest
 from sklearn.metrics import f1_score
 
 from stages.compare import main
+from storage.atomic import sha256
 from tests.contest import Contest, build
 
 
@@ -96,6 +97,24 @@ def test_refused_and_odd_files_are_said_with_a_remedy(contest: Contest) -> None:
     assert "its classes look permuted" in text
     assert "class_order: [3, 1, 4, 0, 5, 9, 2, 6, 8, 7]" in text or "class_order: [" in text
     assert "What the board allows" in text
+
+
+def test_the_ledger_marks_a_file_as_tainted_and_the_pages_link_to_the_exploration(
+    contest: Contest, tmp_path: Path
+) -> None:
+    path = contest.folder / "submissions/team/kim.csv"
+    row = {"file": "v1.csv", "sha256": sha256(path), "tainted": "yes"}
+    pd.DataFrame([row]).to_csv(tmp_path / "ledger.csv", index=False)
+    (tmp_path / "exploration").mkdir()
+    (tmp_path / "exploration/index.html").touch()
+    options = dict(zip(contest.arguments()[::2], contest.arguments()[1::2], strict=True))
+    paths = {name.removeprefix("--"): Path(value) for name, value in options.items()}
+    more = {"ledger": tmp_path / "ledger.csv", "exploration": tmp_path / "exploration/index.html"}
+    main(**{**paths, **more, "out": tmp_path / "report"})
+    index, runs = ((tmp_path / f"report/{name}.html").read_text() for name in ("index", "runs"))
+    assert "tainted: the ledger says" in html.unescape(index)
+    assert all('class="taint"' in text and "../exploration/index.html" in text for text in (index, runs))
+    assert 'class="taint"' not in (contest.folder / "analysis/report/index.html").read_text()
 
 
 def test_large_pictures_get_a_small_one_beside_them(tmp_path: Path) -> None:
