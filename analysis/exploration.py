@@ -19,7 +19,7 @@ from analysis.adversarial import Adversarial
 from analysis.duplicates import EXACT, VARIANTS, Duplicates
 from analysis.pages import write_page
 from analysis.pictures import Pictures, Pixels, data_uri
-from analysis.statistics import MEASURES
+from analysis.statistics import MEASURES, telling
 from analysis.suggestions import Suggestion
 
 SECTIONS = [
@@ -178,9 +178,9 @@ def strip(side: Side, count: int, random: np.random.Generator) -> list[dict[str,
 def histograms(findings: Findings) -> list[dict[str, Any]]:
     """A small chart for each measure, those that tell train from test best first."""
     alone = findings.adversarial.alone if findings.adversarial else {}
-    names = [*(name for name in alone if name in MEASURES), *(name for name in MEASURES if name not in alone)]
+    known = telling(findings.train.statistics, findings.test.statistics)
     charts = []
-    for name in names:
+    for name in sorted(known, key=lambda name: -alone.get(name, 0.0)):
         sides = [side.statistics[name].to_numpy(np.float64) for side in (findings.train, findings.test)]
         low, high = _range(np.concatenate(sides))
         bins = int(np.clip(np.sqrt(min(len(values) for values in sides if len(values))) * 1.5, 10, 48))

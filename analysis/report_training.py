@@ -16,7 +16,7 @@ from analysis.pictures import Pictures, fit
 from analysis.plots import density_chart
 from analysis.report_material import Look, Material, report_key
 from analysis.sources import Array, Source
-from analysis.statistics import MEASURES, statistics
+from analysis.statistics import MEASURES, statistics, telling
 
 SAMPLE = 300  # images of each kind that are measured
 COLOURS = {"train": 1, "test-like copies": 3, "test": 2}
@@ -107,13 +107,13 @@ def noise(material: Material) -> dict[str, Any] | None:
         "test-like copies": statistics([str(i) for i in range(len(copies))], copies),
         "test": measured(material.test_pictures, side),
     }
-    columns = list(MEASURES)
+    columns = telling(*tables.values())
     before = tell_apart(tables["train"], tables["test"], columns=columns)
     after = tell_apart(tables["test-like copies"], tables["test"], columns=columns)
-    telling = list(before.alone) if before else columns
+    shown = list(before.alone) if before else columns
     charts = [
         (name.replace("_", " "), MEASURES[name], density_chart(values_of(tables, name), label=name, colours=COLOURS))
-        for name in telling[:6]
+        for name in shown[:6]
     ]
     return {"before": before, "after": after, "charts": charts, "legend": list(COLOURS.items())}
 

@@ -37,6 +37,7 @@ MEASURES: dict[str, str] = {
     "axis": "angle of the long axis of what stands out from the border, -90° to 90°; 90 or -90 is upright",
     "border": "mean grey value of the outermost pixels; fills of rotations show here",
 }
+COLOURS = ("saturation", "red", "green", "blue")
 _IMMERKAER = np.array([[1, -2, 1], [-2, 4, -2], [1, -2, 1]], np.float32)
 
 
@@ -113,6 +114,12 @@ def statistics(image_ids: Iterable[str], pictures: Iterable[Pixels]) -> pd.DataF
             {"image_id": image_id, "width": width, "height": height, "aspect": width / height, **measure(pixels)}
         )
     return pd.DataFrame(rows, columns=["image_id", "width", "height", "aspect", *MEASURES])
+
+
+def telling(*tables: pd.DataFrame) -> list[str]:
+    """The MEASURES that say something about these images: of grey ones, those of colour only repeat the others."""
+    coloured = any(len(table) and table["saturation"].quantile(0.95) >= 1 for table in tables)
+    return [name for name in MEASURES if coloured or not name.startswith(COLOURS)]
 
 
 def _grey(pixels: Pixels) -> Pixels:

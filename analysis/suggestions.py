@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import math
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
 import pandas as pd
 
 from analysis.adversarial import Adversarial
+
+TELLING = 0.7  # AUC of one measure by itself from which it has to be answered
 
 
 @dataclass(frozen=True)
@@ -62,8 +65,8 @@ def about_sizes(train: pd.DataFrame, test: pd.DataFrame) -> list[Suggestion]:
     """Input size and shape, from width and height in pixels."""
     found = []
     side = float(np.median(np.sqrt(train["width"] * train["height"])))
-    first, last = input_size(side, largest=384), input_size(side, largest=768)
-    reason = f"Half of the images are below {side:,.0f} px (root of the area); larger inputs only enlarge pixels."
+    first, last = input_size(side), input_size(side, largest=768)
+    reason = f"The median image has {side:,.0f} px (root of the area); larger inputs only enlarge pixels."
     if last > first:
         reason = (
             f"The median image has {side:,.0f} px (root of the area). Cost grows with the square: compare backbones at "
@@ -83,9 +86,10 @@ def about_sizes(train: pd.DataFrame, test: pd.DataFrame) -> list[Suggestion]:
     return found
 
 
-def input_size(side: float, *, largest: int) -> int:
-    """The multiple of 32 nearest to `side`, from 32 to `largest`: backbones halve their input five times."""
-    return int(np.clip(32 * round(side / 32), 32, largest))
+def input_size(side: float, *, largest: int = 384) -> int:
+    """The next multiple of 16 up to 64 pixels, of 32 above (backbones halve their input), from 32 to `largest`."""
+    step = 16 if side <= 64 else 32
+    return int(np.clip(step * math.ceil(side / step), 32, largest))
 
 
 def about_duplicates(*, train: int, conflicts: int, across: int) -> list[Suggestion]:
@@ -112,29 +116,33 @@ def about_shift(train: pd.DataFrame, test: pd.DataFrame, found: Adversarial | No
         return [Suggestion("Validation", "plain held-out images are a fair sample", reason)]
     strongest = ", ".join(f"{name.replace('_', ' ')} ({value:.2f})" for name, value in list(found.alone.items())[:3])
     reason = f"A classifier tells train from test with an AUC of {found.auc:.2f}; most telling alone: {strongest}."
-    result = [Suggestion("Validation", "trust the test-like view, not the clean one", reason)]
-    return result + [said for check in (_blur, _noise, _turns, _light, _tint) if (said := check(train, test))]
+    checks = (_blur, _noise, _turns, _light, _contrast, _tint)
+    advice = [said for check in checks if (said := check(train, test, found.alone))]
+    if not advice and found.auc > 0.9:
+        told = "No rule here says how they differ: let the strengths of the augmentation be fitted to the test images."
+        advice = [Suggestion("Noise", "explore.fit_noise: true, then augment.strength: fitted", told)]
+    return [Suggestion("Validation", "trust the test-like view, not the clean one", reason), *advice]
 
 
-def _blur(train: pd.DataFrame, test: pd.DataFrame) -> Suggestion | None:
+def _blur(train: pd.DataFrame, test: pd.DataFrame, alone: Mapping[str, float]) -> Suggestion | None:
     before, after = train["sharpness"].median(), test["sharpness"].median()
-    if not after < 0.7 * before:
+    if not (after < 0.7 * before or (after < before and _tells(alone, "sharpness"))):
         return None
     return Suggestion("Blur", "add blur", f"Median sharpness falls from {before:,.0f} to {after:,.0f}.")
 
 
-def _noise(train: pd.DataFrame, test: pd.DataFrame) -> Suggestion | None:
+def _noise(train: pd.DataFrame, test: pd.DataFrame, alone: Mapping[str, float]) -> Suggestion | None:
     before, after = train["noise"].median(), test["noise"].median()
-    if not after > 1.2 * before + 0.5:
+    if not (after > 1.2 * before + 0.5 or (after > before and _tells(alone, "noise"))):
         return None
     reason = f"Median noise rises from {before:.1f} to {after:.1f} grey values; blur after noise hides part of it."
     return Suggestion("Noise", "add Gaussian noise", reason)
 
 
-def _turns(train: pd.DataFrame, test: pd.DataFrame) -> Suggestion | None:
+def _turns(train: pd.DataFrame, test: pd.DataFrame, alone: Mapping[str, float]) -> Suggestion | None:
     for name, fold in (("rotation", 4), ("axis", 2)):
         before, after = (agreement(table[name], fold) for table in (train, test))
-        if after < 0.8 * before and before > 0.2:
+        if after < before and ((after < 0.8 * before and before > 0.2) or _tells(alone, name)):
             reason = (
                 f"The images' {name} agrees with a common direction by {before:.2f} in train, by {after:.2f} in test."
             )
@@ -142,25 +150,39 @@ def _turns(train: pd.DataFrame, test: pd.DataFrame) -> Suggestion | None:
     return None
 
 
+def _tells(alone: Mapping[str, float], name: str) -> bool:
+    """Whether a measure by itself tells train from test."""
+    return alone.get(name, 0.5) > TELLING
+
+
 def agreement(degrees: pd.Series[float], fold: int) -> float:
     """How far angles that repeat `fold` times a turn agree: the length of their mean direction, 0 to 1."""
     return float(np.abs(np.exp(1j * fold * np.radians(degrees.to_numpy(np.float64))).mean()))
 
 
-def _light(train: pd.DataFrame, test: pd.DataFrame) -> Suggestion | None:
+def _light(train: pd.DataFrame, test: pd.DataFrame, alone: Mapping[str, float]) -> Suggestion | None:
     before, after = train["brightness"], test["brightness"]
-    if abs(after.median() - before.median()) < 8 and after.std() < before.std() + 5:
+    shifted = abs(after.median() - before.median()) >= 8 or after.std() >= before.std() + 5
+    if not (shifted or _tells(alone, "brightness")):
         return None
     reason = (
         f"Median brightness goes from {before.median():.0f} to {after.median():.0f}, its spread from "
         f"{before.std():.0f} to {after.std():.0f}."
     )
-    return Suggestion("Light", "add brightness and contrast jitter", reason)
+    return Suggestion("Light", "add brightness jitter", reason)
 
 
-def _tint(train: pd.DataFrame, test: pd.DataFrame) -> Suggestion | None:
+def _contrast(train: pd.DataFrame, test: pd.DataFrame, alone: Mapping[str, float]) -> Suggestion | None:
+    before, after = train["contrast"].median(), test["contrast"].median()
+    if abs(after - before) < 0.2 * before and not _tells(alone, "contrast"):
+        return None
+    reason = f"Median contrast goes from {before:.0f} to {after:.0f}."
+    return Suggestion("Contrast", f"add contrast jitter around {after / max(before, 1):.1f}", reason)
+
+
+def _tint(train: pd.DataFrame, test: pd.DataFrame, alone: Mapping[str, float]) -> Suggestion | None:
     before, after = train["saturation"].median(), test["saturation"].median()
-    if abs(after - before) < 5:
+    if abs(after - before) < 5 and not _tells(alone, "saturation"):
         return None
     return Suggestion("Colour", "add colour jitter", f"Median saturation goes from {before:.0f} to {after:.0f}.")
 

@@ -6,6 +6,7 @@ Reads names, tables and the headers of a few images; writes nothing, or params.y
 from __future__ import annotations
 
 import io
+import math
 import re
 from pathlib import Path
 from typing import Annotated, Any
@@ -110,6 +111,7 @@ def proposed(proposal: Any) -> str:
     import numpy as np
     import yaml
 
+    from analysis.suggestions import input_size
     from layouts.records import layout
 
     module = layout(proposal.layout)
@@ -138,9 +140,7 @@ def proposed(proposal: Any) -> str:
         n_folds=n_folds,
         prepare="\n".join(f"  {line}" for line in dumped.splitlines()),
         copies=10 if len(listing.train) < 10_000 else 3,
-        size=max(32, -(-max(width, height) // 16) * 16)
-        if small
-        else min(384, max(128, -(-min(width, height) // 32) * 32)),
+        size=input_size(math.sqrt(width * height)),
         stored="raw" if small else "jpeg",
         epochs=10,
         models=models,

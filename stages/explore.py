@@ -22,7 +22,7 @@ from analysis.adversarial import tell_apart
 from analysis.duplicates import all_hashes, find_duplicates
 from analysis.exploration import Findings, Side, describe_duplicates, summary, write_exploration
 from analysis.pictures import Pictures, Thumbnails
-from analysis.statistics import MEASURES, statistics
+from analysis.statistics import statistics, telling
 from analysis.suggestions import about_classes, about_duplicates, about_shift, about_sizes
 from augmentation.fitting import Fit, Images, fit_noise, write_fit
 from augmentation.recipe import AugmentParams
@@ -91,7 +91,8 @@ def explore(data: Index, chosen: ExploreParams) -> Findings:
         variants=range(8) if chosen.near_duplicates else (),
         correlation=chosen.correlation,
     )
-    adversarial = tell_apart(train.statistics, test.statistics, columns=[*MEASURES, "aspect"], seed=chosen.seed)
+    measures = [*telling(train.statistics, test.statistics), "aspect"]
+    adversarial = tell_apart(train.statistics, test.statistics, columns=measures, seed=chosen.seed)
     counts = np.bincount(data.train["label"], minlength=len(data.classes.names)).tolist()
     duplicates = describe_duplicates(found, data.train, data.test)
     suggestions = [

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 from sklearn.datasets import load_sample_images
 
-from analysis.statistics import MEASURES, direction, long_axis, measure, noise, statistics
+from analysis.statistics import MEASURES, direction, long_axis, measure, noise, statistics, telling
 
 Array = np.ndarray[Any, np.dtype[Any]]
 
@@ -75,3 +75,11 @@ def test_one_row_per_picture_with_its_true_size() -> None:
     assert table["aspect"].tolist() == [640 / 427, 0.5]
     assert set(MEASURES) <= set(table.columns)
     assert len(statistics([], [])) == 0
+
+
+def test_measures_of_colour_are_told_only_where_there_are_colours() -> None:
+    grey = statistics(["a", "b"], [np.full((8, 8, 3), value, np.uint8) for value in (10, 200)])
+    tinted = statistics(["c"], [np.full((8, 8, 3), (200, 10, 10), np.uint8)])
+    assert "red" not in telling(grey)
+    assert {"brightness", "noise", "border"} <= set(telling(grey))
+    assert telling(grey, tinted) == list(MEASURES)

@@ -29,9 +29,9 @@ def test_scarce_and_absent_classes_are_named() -> None:
     assert "c" in subjects["Classes"].reason
 
 
-@pytest.mark.parametrize(("side", "size"), [(1, 32), (28, 32), (100, 96), (511, 384)])
-def test_input_size_is_a_multiple_of_32(side: float, size: int) -> None:
-    assert input_size(side, largest=384) == size
+@pytest.mark.parametrize(("side", "size"), [(1, 32), (28, 32), (40, 48), (64, 64), (100, 128), (511, 384)])
+def test_input_size_is_rounded_up_to_what_backbones_halve(side: float, size: int) -> None:
+    assert input_size(side) == size
 
 
 def shapes(width: int, height: int) -> pd.DataFrame:
@@ -56,6 +56,34 @@ def test_the_shift_is_translated_into_augmentation() -> None:
     advice = about_shift(measures(), measures(sharpness=30, noise=160, brightness=130, saturation=130), found)
     assert [said.subject for said in advice] == ["Validation", "Blur", "Noise", "Light", "Colour"]
     assert "sharpness (0.95)" in advice[0].reason
+
+
+@pytest.mark.parametrize(
+    ("changed", "subject", "reason"),
+    [
+        ({"noise": 100.8}, "Noise", "from 100.0 to 100.8"),
+        ({"sharpness": 90.0}, "Blur", "from 100 to 90"),
+        ({"contrast": 90.0}, "Contrast", "from 100 to 90"),
+        ({"brightness": 96.0}, "Light", "from 100 to 96"),
+        ({"saturation": 103.0}, "Colour", "from 100 to 103"),
+        ({"border": 90.0}, "Noise", "fitted to the test images"),  # no rule of ours: the fit may know
+    ],
+)
+def test_what_tells_alone_is_answered_even_where_the_change_is_small(
+    changed: dict[str, float], subject: str, reason: str
+) -> None:
+    alone = dict.fromkeys(changed, 0.75)
+    (first, *advice) = about_shift(measures(), measures(**changed), Adversarial(0.99, 0.01, alone))
+    assert first.subject == "Validation"
+    assert [said.subject for said in advice] == [subject]
+    assert reason in advice[0].reason
+
+
+def test_small_turns_are_answered() -> None:
+    random = np.random.default_rng(0)
+    train, test = (measures().assign(rotation=random.uniform(-turn, turn, 21)) for turn in (3, 10))
+    advice = about_shift(train, test, Adversarial(0.99, 0.01, {"rotation": 0.75}))
+    assert [said.advice for said in advice[1:]] == ["add rotation"]
 
 
 def test_alike_needs_nothing() -> None:
