@@ -11,8 +11,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from analysis.decision import decide
-from analysis.ensemble import Blend, Library, Options, adjusted_to_test
+from analysis.ensemble import Blend, Options, adjusted_to_test
 from analysis.leaderboard import Held
+from analysis.library import Library
 from analysis.metrics import score, true_logs
 from analysis.nested import fitter, nested_table
 from analysis.uncertainty import Difference, Estimate, Resamples, compare, estimate

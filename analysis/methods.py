@@ -15,7 +15,8 @@ from numpy.typing import NDArray
 
 from analysis import greedy
 from analysis.calibration import calibrated, temperature
-from analysis.ensemble import Blend, Library, Options, evenly, heated
+from analysis.ensemble import Blend, Options, heated
+from analysis.library import Library, evenly
 from analysis.metrics import true_logs
 from analysis.pool_weights import Features, choose_ridge, linear_weights, log_linear_weights
 from analysis.pools import (

@@ -14,7 +14,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from analysis.decision import decide
-from analysis.ensemble import Blend, Library, Options
+from analysis.ensemble import Blend, Options
+from analysis.library import Library
 from analysis.methods import fit, splits
 from analysis.metrics import score
 

@@ -13,9 +13,10 @@ from numpy.typing import NDArray
 
 from analysis import ablation
 from analysis.decision import decide
-from analysis.ensemble import Blend, Library
+from analysis.ensemble import Blend
 from analysis.judge import Entry, Hearing, Judge, Plan, best_name
 from analysis.leaderboard import fold_gain
+from analysis.library import Library
 from analysis.metrics import published
 from analysis.pools import LogLinearPool
 from analysis.uncertainty import Estimate

@@ -37,9 +37,9 @@ def watch():
     while True:
         highest[0] = max(highest[0], anonymous())
         time.sleep(0.01)
-import analysis.ensemble, stages.stack
+import analysis.library, stages.stack
 from stages.blend import main
-analysis.ensemble.MOST_CELLS, stages.stack.IN_MEMORY = int(sys.argv[1]), int(sys.argv[2])
+analysis.library.MOST_CELLS, stages.stack.IN_MEMORY = int(sys.argv[1]), int(sys.argv[2])
 threading.Thread(target=watch, daemon=True).start()
 data = Path("data")
 main(data / "index", data / "folds/folds.parquet", predictions=data / "predictions", out=data / "blend",

@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from analysis.ensemble import Library
+from analysis.library import Library
 from analysis.pools import log_softmax
 
 Array = NDArray[Any]

@@ -16,7 +16,7 @@ from typing import Annotated, Any
 import numpy as np
 import typer
 
-from analysis.ensemble import Library
+from analysis.library import Library
 from analysis.scoreboard import Result, blend_and_score
 from stages.blend_params import BlendParams, options, plan
 from stages.entry import entry

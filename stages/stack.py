@@ -13,7 +13,7 @@ from pathlib import Path
 
 import numpy as np
 
-from analysis.ensemble import Library
+from analysis.library import Library
 from stages.probabilities import Member, Probabilities, canonical_order, read_member, read_probabilities
 from stages.tables import Folds, Index
 from storage.errors import IntegrityError

@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from analysis.ensemble import Library
+from analysis.library import Library
 from analysis.pools import log_softmax
 from stages.probabilities import Probabilities, concatenate, write_probabilities
 from stages.tables import (

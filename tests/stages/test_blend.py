@@ -219,7 +219,7 @@ def test_stacks_on_disk_give_the_same_blend(folder: Path, monkeypatch: pytest.Mo
 
 def test_a_fit_reads_no_more_than_it_may(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     whole = json.loads((folder / "data/blend/metrics.json").read_text())["blend"]["score"]
-    monkeypatch.setattr("analysis.ensemble.MOST_CELLS", 60 * 3 * 4)  # 60 rows of three members and four classes
+    monkeypatch.setattr("analysis.library.MOST_CELLS", 60 * 3 * 4)  # 60 rows of three members and four classes
     run_blend(folder)
     assert json.loads((folder / "data/blend/metrics.json").read_text())["blend"]["score"] > whole - 0.1
 
