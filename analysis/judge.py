@@ -135,6 +135,17 @@ class Hearing:
         table = nested_table(self.library, fitter(name, told), fit_rows=self.fit_rows, without=without)
         return Entry(name, table, decided(table, told.metric, how=how or self.plan.decision, views=self.views))
 
+    @cached_property
+    def alone(self) -> dict[str, float]:
+        """Each member's own score on the main view, its labels decided as the blend's are; greater is better."""
+        metric, rows, found = self.plan.options.metric, self.judge.rows, {}
+        truth = self.library.labels[rows]
+        for name, member in zip(self.library.members, self.library.log_probabilities, strict=True):
+            table = np.asarray(member[rows])
+            labels = decide(metric, table) if self.plan.decision == "expected" else table.argmax(axis=1)
+            found[name] = score(metric, truth, labels=labels, log_probabilities=table)
+        return found
+
     def final(self, test: Array) -> Blend:
         """The planned blend, fitted on all rows that may be fitted on."""
         library = self.library.to_fit(np.flatnonzero(self.fit_rows))
@@ -153,12 +164,3 @@ def decided(table: Array, metric: str, *, how: str, views: Array) -> Array:
             rows = np.flatnonzero(views == view)
             labels[rows] = decide(metric, table[rows])
     return np.asarray(labels)
-
-
-def best_name(library: Library, rows: Array, metric: str) -> str:
-    """The member that is best over these rows (positions); its score is reported with the choice nested."""
-    truth, scores = library.labels[rows], []
-    for member in library.log_probabilities:
-        table = np.asarray(member[rows])
-        scores.append(score(metric, truth, labels=table.argmax(axis=1), log_probabilities=table))
-    return library.members[int(np.argmax(scores))]

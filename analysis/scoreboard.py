@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from analysis import ablation
 from analysis.decision import decide
 from analysis.ensemble import Blend
-from analysis.judge import Entry, Hearing, Judge, Plan, best_name
+from analysis.judge import Entry, Hearing, Judge, Plan
 from analysis.leaderboard import fold_gain
 from analysis.library import Library
 from analysis.metrics import published
@@ -49,7 +49,7 @@ def blend_and_score(
     """
     hearing = Hearing(library, views, plan)
     judge = hearing.judge
-    best = hearing.entry("best_member", how="likeliest")
+    best = hearing.entry("best_member")
     chosen = best if plan.method == "best_member" else hearing.entry(plan.method)
     others = [hearing.entry(name) for name in plan.compare_with if name not in (plan.method, "best_member", "given")]
     final = hearing.final(test)
@@ -58,17 +58,18 @@ def blend_and_score(
     lines = [row(other, judge, chosen) for other in (chosen, *others, best)]
     effects = effects_of(hearing, judge, final, chosen=chosen, best=best, others=others) if plan.with_ablation else []
     gain = gain_of(judge.score(chosen), final, fold_tests, pooled, metric=plan.options.metric)
+    alone = {name: published(plan.options.metric, value) for name, value in hearing.alone.items()}
     board = boards(judge, chosen, best, plan=plan, n_test=test.shape[1], gain=gain)
     return Result(
         weights_of(hearing, judge, final, chosen, expected=board.get("test")),
         chosen.table,
         pooled,
         labels,
-        {**metrics_of(hearing, judge, chosen, best), "board": board, "members": final.weights},
+        {**metrics_of(hearing, judge, chosen, best), "alone": alone, "board": board, "members": final.weights},
         methods_csv(lines),
         ablation.to_csv(effects),
         ablation.to_svg(effects),
-        text_of(lines, plan.options.metric, hearing.main_view, board),
+        text_of(lines, alone, plan.options.metric, view=hearing.main_view, board=board),
     )
 
 
@@ -83,7 +84,7 @@ def metrics_of(hearing: Hearing, judge: Judge, chosen: Entry, best: Entry) -> di
         **usual(headline, metric),
         "score": published(metric, judge.score(chosen)),
         "best_member": {
-            "name": best_name(hearing.library, judge.rows, metric),
+            "name": max(hearing.alone, key=lambda name: hearing.alone[name]),
             "score": published(metric, judge.score(best)),
             "error": rival.error,
         },
@@ -130,8 +131,8 @@ def effects_of(
     ridges = [pool.ridge for pool in final.pools if isinstance(pool, LogLinearPool)]
     fixed = replace(hearing.plan.options, ridge=max(ridges, default=0.0))
     rests = {name: hearing.entry(chosen.name, without=name, options=fixed) for name in hearing.library.members}
-    plain, plain_soft = (replace(one, labels=one.table.argmax(axis=1)) for one in (chosen, soft))
-    steps = [("blending (soft voting over the best member)", plain_soft, best)]
+    plain, plain_soft, plain_best = (replace(one, labels=one.table.argmax(axis=1)) for one in (chosen, soft, best))
+    steps = [("blending (soft voting over the best member)", plain_soft, plain_best)]
     if chosen.name != "soft":
         raw = replace(fixed, calibration="none", bias="none")
         uncalibrated = hearing.entry(chosen.name, how="likeliest", options=raw)
@@ -185,10 +186,14 @@ def methods_csv(lines: Sequence[dict[str, Any]]) -> str:
     return "\n".join([head, *body]) + "\n"
 
 
-def text_of(lines: Sequence[dict[str, Any]], metric: str, view: str, board: dict[str, Any]) -> str:
+def text_of(
+    lines: Sequence[dict[str, Any]], alone: dict[str, float], metric: str, *, view: str, board: dict[str, Any]
+) -> str:
     """The table of methods for a terminal, and how the honest score leads to the one expected on the test."""
     head = [f"honest (nested) {metric} on the {view} view, with its standard error"]
     head += [f"  {line['method']:<14}{line['score']:.4f} ± {line['error']:.4f}  {line['verdict']}" for line in lines]
+    head.append("  best_member: in each fold the one that is best elsewhere; each member alone, nothing chosen:")
+    head.append("    " + ", ".join(f"{name} {value:.4f}" for name, value in alone.items()))
     if test := board.get("test"):
         head += [
             "what the blend may expect on the test",

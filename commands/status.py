@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import csv
 import json
 import os
 from pathlib import Path
@@ -42,9 +43,10 @@ def lines(metrics: Path, submissions: Path, report: Path, params: Path) -> list[
         "",
         f"  submission       {path}" if path.is_file() else f"  submission       {path} is missing: dvc repro submit",
     ]
+    found = [*doubts(metrics.parent, scores["method"]), *hints(scores)]
     if report.is_file():
         shown.append(f"  report           {report}")
-    return [*shown, "", "[bold]What to try next[/]", *(f"  - {hint}" for hint in hints(scores)), ""]
+    return [*shown, "", "[bold]What to try next[/]", *(f"  - {hint}" for hint in found[:5]), ""]
 
 
 def score_lines(scores: dict[str, Any]) -> list[str]:
@@ -55,7 +57,9 @@ def score_lines(scores: dict[str, Any]) -> list[str]:
     shown = [
         f"[bold]Honest {scores['metric'].replace('_', '-')}[/] (nested, {names[scores['view']]} view)",
         f"  blend ({scores['method']})".ljust(19) + f"[bold green]{scores['score']:.4f}[/] ± {scores['error']:.4f}",
-        "  best member".ljust(19) + f"{best['score']:.4f} ± {best['error']:.4f}   {best['name']}; the blend: {verdict}",
+        "  best member".ljust(19)
+        + f"{best['score']:.4f} ± {best['error']:.4f}   chosen in the nesting; the blend: {verdict}",
+        "  each alone".ljust(19) + ", ".join(f"{name} {value:.4f}" for name, value in scores["alone"].items()),
     ]
     if board := scores["board"].get("private"):
         gain = 100 * scores["board"]["gain_of_averaging_folds"]
@@ -66,8 +70,32 @@ def score_lines(scores: dict[str, Any]) -> list[str]:
     return shown
 
 
+def doubts(blend: Path, method: str) -> list[str]:
+    """Other methods that are ahead, and members that hurt, by more than their standard error."""
+    from analysis.ablation import from_csv
+
+    found = []
+    if (blend / "methods.csv").is_file():
+        with (blend / "methods.csv").open(newline="", encoding="utf-8") as file:
+            rows = [row for row in csv.DictReader(file) if row["verdict"] == "ahead"]
+        if rows:
+            best = min(rows, key=lambda row: float(row["chosen_minus_this"]))
+            gap, error = -100 * float(best["chosen_minus_this"]), 100 * float(best["error_of_difference"])
+            found.append(
+                f"{best['method']} is ahead of {method} by {gap:.1f} ± {error:.1f} points here: blend.method: "
+                f"{best['method']} (its score is flattered a little by being picked)"
+            )
+    if (blend / "ablation.csv").is_file():
+        effects = from_csv((blend / "ablation.csv").read_text(encoding="utf-8"))
+        hurting = [one for one in effects if one.kind == "member" and one.gain < 0 and not one.tie]
+        if hurting:
+            told = ", ".join(f"{one.name} ({one.gain:+.1f} ± {one.error:.1f} points)" for one in hurting)
+            found.append(f"the blend is better without {told}: take it out of members, or train it longer")
+    return found
+
+
 def hints(scores: dict[str, Any]) -> list[str]:
-    """At most four things worth trying, by what the numbers say."""
+    """Things worth trying, by what the numbers say; the first matter most."""
     found = []
     views = scores["views"]
     if len(views) == 2 and views["clean"]["score"] - views["testlike"]["score"] > 0.03:
@@ -82,4 +110,4 @@ def hints(scores: dict[str, Any]) -> list[str]:
         found.append(f"{weakest} carries {scores['members'][weakest]:.0%} of the blend: see data/blend/ablation.csv")
     found.append("put team-mates' CSVs into submissions/team/ and run: dvc repro compare")
     found.append("record the board's score: podium ledger add submissions/NAME.csv --public SCORE")
-    return found[:4]
+    return found

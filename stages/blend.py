@@ -54,9 +54,8 @@ def write_results(out: Path, metrics: Path, result: Result, stack: Stack) -> Non
 
 def summary(metrics: dict[str, Any]) -> dict[str, Any]:
     """The few numbers that `dvc metrics show` and `dvc metrics diff` are for."""
-    best = metrics["best_member"]
     short = {"honest": metrics["score"], "standard_error": metrics["error"]}  # DVC takes a key `error` for a failure
-    short |= {"best_member": best["score"], "which": best["name"]}
+    short |= {"best_member": metrics["best_member"]["score"], "alone": metrics["alone"]}
     return short | {view: found["score"] for view, found in metrics["views"].items()}
 
 

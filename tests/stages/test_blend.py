@@ -10,12 +10,14 @@ from pathlib import Path
 import numpy as np
 import pyarrow.parquet as pq
 import pytest
+from sklearn.metrics import f1_score
 
-from analysis.ablation import from_csv
+from analysis.ablation import Effect, from_csv, to_csv
+from analysis.decision import decide
 from commands import ablation
 from commands.status import lines
 from stages import blend, submit
-from stages.probabilities import read_probabilities, write_probabilities
+from stages.probabilities import read_member, read_probabilities, write_probabilities
 from stages.tables import read_folds, read_index
 from storage.errors import DataError, IntegrityError, ParamsError
 from tests.blend_tables import write_competition
@@ -191,11 +193,38 @@ def test_status_says_what_it_is_worth(folder: Path) -> None:
     text = "\n".join(lines(*paths))
     scores = json.loads(paths[0].read_text())["blend"]
     assert f"{scores['score']:.4f}" in text
-    assert f"{scores['best_member']['score']:.4f}" in text
+    assert (
+        f"{scores['best_member']['score']:.4f} ± {scores['best_member']['error']:.4f}   chosen in the nesting" in text
+    )
+    assert all(f"{name} {value:.4f}" in text for name, value in scores["alone"].items())
     assert "blend.csv" in text
     assert "What to try next" in text
     with pytest.raises(DataError, match="dvc repro"):
         lines(folder / "nothing.json", *paths[1:])
+
+
+def test_status_names_what_is_ahead_and_what_hurts(folder: Path) -> None:
+    paths = (folder / "data/blend/metrics.json", folder / "submissions", folder / "none", folder / "params.yaml")
+    head = "method,score,error,chosen_minus_this,error_of_difference,verdict\n"
+    rows = "auto,.76,.01,0,0,chosen\nweighted,.768,.01,-.005,.002,ahead\ngreedy,.772,.01,-.009,.004,ahead\n"
+    (folder / "data/blend/methods.csv").write_text(head + rows)
+    found = [Effect("member", "net0", -0.85, 0.4, False), Effect("member", "net1", -0.1, 0.4, True)]
+    (folder / "data/blend/ablation.csv").write_text(to_csv(found))
+    text = "\n".join(lines(*paths))
+    assert "greedy is ahead of auto by 0.9 ± 0.4 points" in text
+    assert "the blend is better without net0 (-0.8 ± 0.4 points): take" in text
+
+
+def test_each_member_alone_is_scored_as_scikit_learn_does(folder: Path) -> None:
+    scores = json.loads((folder / "data/blend/metrics.json").read_text())["blend"]
+    index = read_index(folder / "data/index")
+    cut = read_folds(folder / "data/folds/folds.parquet", index)
+    truth = dict(zip(index.train["image_id"], index.train["label"], strict=True))
+    for name, value in scores["alone"].items():
+        table = read_member(folder / "data/predictions" / name, cut.numbers, index, cut).oof
+        rows = np.flatnonzero(table.view == "testlike")
+        labels = decide("macro_f1", table.log_probabilities[rows])
+        assert value == pytest.approx(f1_score([truth[i] for i in table.image_id[rows]], labels, average="macro"))
 
 
 def test_a_blend_is_a_member_of_another_blend(folder: Path) -> None:
