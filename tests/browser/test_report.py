@@ -14,10 +14,14 @@ import pandas as pd
 import pytest
 
 from analysis.disagreement import class_pairs, disputed
+from analysis.overrides import apply_overrides
 from analysis.pictures import Pictures
 from analysis.report import write_report
 from analysis.report_material import Look, Material
 from analysis.sources import Held, Source, labels_of
+from analysis.team_formats import Competition
+from layouts.patch import patched
+from layouts.records import Listing
 from storage.shards import Shards, ShardWriter
 from tests.hostile import HOSTILE
 
@@ -195,7 +199,9 @@ def test_a_picture_on_the_first_page_leads_to_its_close_view(visit: Visit) -> No
     assert page.locator("#view-id").inner_text() == image_id
 
 
-def test_a_person_steps_and_decides_by_keyboard_and_downloads_who_decided(visit: Visit, tmp_path: Path) -> None:
+def test_a_person_steps_and_decides_by_keyboard_and_downloads_who_decided(
+    visit: Visit, site: tuple[Path, Material], tmp_path: Path
+) -> None:
     page = visit.open("gallery")
     page.locator(".tile-button").first.focus()
     page.keyboard.press("Enter")
@@ -223,9 +229,18 @@ def test_a_person_steps_and_decides_by_keyboard_and_downloads_who_decided(visit:
     assert table[["image_id", "label", "decided_by", "tainted"]].to_numpy().tolist() == [
         [first, label, 'Kim, "the" Looker', "yes"]
     ]
+    found = site[1]
+    contest = Competition(found.test_ids, found.train_ids, found.class_names, found.class_values)
+    labels, shares = np.full(N_TEST, -1), np.zeros((N_TEST, len(found.class_names)))
+    saved = tmp_path / "overrides.csv"
+    waiting.value.save_as(saved)
+    assert apply_overrides(saved, labels, shares, contest) == (1, ['Kim, "the" Looker'])
+    assert labels[list(found.test_ids).index(first)] == list(found.class_values).index(label)
 
 
-def test_a_suspicious_label_becomes_a_patch(visit: Visit, site: tuple[Path, Material]) -> None:
+def test_a_suspicious_label_becomes_a_patch_that_prepare_applies(
+    visit: Visit, site: tuple[Path, Material], tmp_path: Path
+) -> None:
     page = visit.open("training")
     page.locator(".tile-button").first.click()
     image_id = page.locator("#view-id").inner_text()
@@ -239,6 +254,12 @@ def test_a_suspicious_label_becomes_a_patch(visit: Visit, site: tuple[Path, Mate
     assert waiting.value.suggested_filename == "labels.patch.csv"
     assert list(table.columns) == ["id", "old", "new", "why"]
     assert table.iloc[0, :3].tolist() == [image_id, site[1].class_values[site[1].train_labels[row]], ""]
+    saved = tmp_path / "labels.patch.csv"
+    waiting.value.save_as(saved)
+    values = list(site[1].class_values)
+    train = pd.DataFrame({"image_id": site[1].train_ids, "label": [values[label] for label in site[1].train_labels]})
+    listing = Listing(tmp_path, train, train[:0], dict(zip(values, values, strict=True)))
+    assert image_id not in set(patched(listing, saved).train["image_id"])
 
 
 def test_confusions_are_read_by_pointing(visit: Visit) -> None:
