@@ -201,14 +201,14 @@ def speed(name: str, size: tuple[int, int], scratch: Path) -> dict[str, Any]:
         for peer, make in (("albumentations", with_albumentations()), ("torchvision", with_torchvision())):
             candidates[peer] = None if make is None else partial(appended, sources, file, make)
         taken = turns({name: function for name, function in candidates.items() if function is not None})
-    ratios = {name: statistics.median(seconds / taken["ours"]) for name, seconds in taken.items()}
+    ratios = {name: float(np.median(seconds / taken["ours"])) for name, seconds in taken.items()}
     return {
-        "images_per_s": round(SOURCES * COPIES / statistics.median(taken["ours"]), 1),
+        "images_per_s": round(SOURCES * COPIES / float(np.median(taken["ours"])), 1),
         **{f"vs_{peer}": round(ratios[peer], 2) for peer in ("albumentations", "torchvision") if peer in ratios},
         "of_limit": round(min(ratios["limit_opencv"], ratios["limit_simplejpeg"]), 3),
         "of_limit_opencv": round(ratios["limit_opencv"], 3),
         "of_limit_append": round(ratios["limit_append"], 3),
-        **{f"{name}_images_per_s": round(SOURCES * COPIES / statistics.median(s), 1) for name, s in taken.items()},
+        **{f"{name}_images_per_s": round(SOURCES * COPIES / float(np.median(s)), 1) for name, s in taken.items()},
         **two_workers(folder, size),
     }
 
