@@ -20,6 +20,7 @@ from analysis.team_formats import Competition, TeamOptions, TeamSettings
 from storage.atomic import write_text
 from storage.errors import DataError, printable
 
+MOST_PICTURES, FEW_FILES = 500, 8  # images on a page; files that stay in the order in which they were given
 FORMULA = ("=", "+", "-", "@", "\t", "\r")
 
 
@@ -40,7 +41,7 @@ def main(
     if table:
         write_text(table, as_csv(found, differing))
     if page:
-        write_diff_page(page, found, differing)
+        write_diff_page(page, found, differing, index=index)
     show(found, differing, rows)
     if len(differing):
         raise typer.Exit(1)
@@ -117,17 +118,25 @@ def agreement_table(found: LabelTable) -> Any:
 
     n_rows, n_classes = len(found.labels), len(found.classes)
     differ = np.rint((1 - agreement(found.labels, n_classes).agreement) * n_rows).astype(int)
-    winners = vote_counts(found.labels, n_classes).argmax(axis=1)
-    against = (found.labels != winners[:, None]).sum(axis=0)
+    winners = most_say(vote_counts(found.labels, n_classes))
+    against = ((winners >= 0)[:, None] & (found.labels != winners[:, None])).sum(axis=0)
+    several = len(found.names) > 2  # two files have no majority
     result = new_table("rows that differ, file by file")
     result.add_column("")
     for number in range(1, len(found.names) + 1):
         result.add_column(str(number), justify="right")
-    result.add_column("not with most", justify="right", style="dim")
+    if several:
+        result.add_column("not with most", justify="right", style="dim")
     for i, name in enumerate(found.names):
         cells = ["·" if i == j else f"{differ[i, j]:,}" for j in range(len(found.names))]
-        result.add_row(Text(printable(f"{i + 1} {name}")), *cells, f"{against[i]:,}")
+        result.add_row(Text(printable(f"{i + 1} {name}")), *cells, *([f"{against[i]:,}"] if several else []))
     return result
+
+
+def most_say(counts: np.ndarray[Any, Any]) -> np.ndarray[Any, Any]:
+    """The label named most on each row of votes (n_rows, n_classes), -1 where two are named alike.  # (n_rows,)"""
+    tied = (counts == counts.max(axis=1, keepdims=True)).sum(axis=1) > 1
+    return np.where(tied, -1, counts.argmax(axis=1))
 
 
 def pairs_table(found: LabelTable, differing: np.ndarray[Any, Any]) -> Any:
@@ -166,15 +175,16 @@ def rows_table(found: LabelTable, shown: np.ndarray[Any, Any], total: int) -> An
 
 
 def as_csv(found: LabelTable, differing: np.ndarray[Any, Any]) -> str:
-    """The differing rows for a spreadsheet: id, each file's label, the most frequent one, its votes."""
+    """The differing rows for a spreadsheet: id, each file's label, the most frequent one ("" if tied), its votes."""
     counts = vote_counts(found.labels, len(found.classes))
     text = io.StringIO()
     writer = csv.writer(text, lineterminator="\n")
     writer.writerow([guarded(cell) for cell in ("id", *found.names, "most say", "votes")])
+    winners = most_say(counts)
     for row in differing:
         said = [found.classes[label] for label in found.labels[row]]
-        top = int(counts[row].argmax())
-        writer.writerow([*map(guarded, [found.ids[row], *said, found.classes[top]]), int(counts[row, top])])
+        top = found.classes[winners[row]] if winners[row] >= 0 else ""
+        writer.writerow([*map(guarded, [found.ids[row], *said, top]), int(counts[row].max())])
     return text.getvalue()
 
 
@@ -183,13 +193,27 @@ def guarded(cell: str) -> str:
     return f"'{cell}" if cell.startswith(FORMULA) else cell
 
 
-def write_diff_page(path: Path, found: LabelTable, differing: np.ndarray[Any, Any]) -> None:
-    """The comparison as one page that opens from disk."""
+def pictures_at(index: Path, ids: list[str]) -> dict[str, str]:
+    """The test images of these ids as text for a page, where the index has them."""
+    if not (index / "classes.json").is_file():
+        return {}
+    from analysis.pictures import Pictures, data_uri
+    from stages.tables import read_index
+    from storage.shards import Shards
+
+    test = read_index(index).test
+    place = {image_id: row for row, image_id in enumerate(test["image_id"])}
+    pictures = Pictures(test, Shards(index))
+    return {image_id: data_uri(pictures[place[image_id]], side=96) for image_id in ids if image_id in place}
+
+
+def write_diff_page(path: Path, found: LabelTable, differing: np.ndarray[Any, Any], *, index: Path) -> None:
+    """The comparison as one page that opens from disk, with the first MOST_PICTURES images where they are at hand."""
     from analysis.disagreement import order_by_similarity
     from analysis.pages import write_page
 
     shared = agreement(found.labels, len(found.classes)).agreement
-    order = order_by_similarity(shared)
+    order = order_by_similarity(shared) if len(found.names) > FEW_FILES else range(len(found.names))
     low = float(shared.min())
     cells = [
         [None if i == j else (f"{shared[i, j]:.1%}", (shared[i, j] - low) / max(1 - low, 1e-9)) for j in order]
@@ -199,6 +223,8 @@ def write_diff_page(path: Path, found: LabelTable, differing: np.ndarray[Any, An
         path,
         "diff.html",
         title="Where the files disagree",
+        pictures=pictures_at(index, [found.ids[row] for row in differing[:MOST_PICTURES]]),
+        ordered=len(found.names) > FEW_FILES,
         names=[found.names[i] for i in order],
         cells=cells,
         files=found.names,

@@ -13,6 +13,7 @@ from analysis.label_table import names_of
 from commands.main import run
 from storage.errors import DataError
 from tests.hostile import HOSTILE
+from tests.small_index import digits, index_of
 
 IDS = [f"{i}.jpg" for i in range(10)]
 LABELS = {"a": [0, 1, 2, 3, 4, 5, 6, 7, 8, 9], "b": [0, 1, 2, 3, 4, 5, 6, 7, 9, 9], "c": [0, 1, 2, 3, 4, 5, 6, 8, 3, 9]}
@@ -71,6 +72,30 @@ def test_the_csv_holds_the_differing_rows(files: list[str]) -> None:
     table = pd.read_csv("out.csv")
     assert table["id"].tolist() == ["7.jpg", "8.jpg"]
     assert [table[name][0] for name in ("a", "b", "c", "most say", "votes")] == [7, 7, 8, 7, 2]
+
+
+def test_a_tie_is_no_majority(files: list[str], capsys: pytest.CaptureFixture[str]) -> None:
+    assert diff("a.csv", "b.csv", "--csv", "out.csv") == 1
+    assert "not with most" not in capsys.readouterr().out
+    assert pd.read_csv("out.csv", dtype=str, keep_default_na=False)["most say"].tolist() == [""]
+    assert diff(*files) == 1  # on 8.jpg each says something else, on 7.jpg two of three agree
+    table = capsys.readouterr().out.partition("file by file")[2].partition("between")[0]
+    assert [line.split()[-1] for line in table.splitlines() if line.strip()[:3] in ("1 a", "2 b", "3 c")] == list("001")
+
+
+def test_the_page_shows_the_images_of_the_index_and_keeps_the_order(files: list[str]) -> None:
+    pictures, labels = digits(30)
+    index = index_of(Path(), pictures[:20], labels[:20], test=pictures[20:], names=[str(i) for i in range(10)])
+    ids = index.test["image_id"].tolist()
+    for name, moved in (("z", 0), ("m", 1), ("a", 2)):
+        table = pd.DataFrame({"ID": ids, "target": [index.classes.values[(i + moved) % 10] for i in range(10)]})
+        table.to_csv(f"{name}.csv", index=False)
+    assert diff("z.csv", "m.csv", "a.csv", "--html", "out.html") == 1
+    page = Path("out.html").read_text()
+    assert page.count('<img src="data:image') == 10
+    heat = page[page.index('class="heat') :]
+    assert heat.index('<th scope="row" title="z"') < heat.index('<th scope="row" title="m"')
+    assert heat.index('<th scope="row" title="m"') < heat.index('<th scope="row" title="a"')
 
 
 def test_the_page_opens_and_escapes(files: list[str]) -> None:
