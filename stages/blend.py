@@ -55,6 +55,8 @@ def write_results(out: Path, metrics: Path, result: Result, stack: Stack) -> Non
 def summary(metrics: dict[str, Any]) -> dict[str, Any]:
     """The few numbers that `dvc metrics show` and `dvc metrics diff` are for."""
     short = {"honest": metrics["score"], "standard_error": metrics["error"]}  # DVC takes a key `error` for a failure
+    if test := metrics["board"].get("test"):
+        short["expected_on_the_test"] = test["score"]
     short |= {"best_member": metrics["best_member"]["score"], "alone": metrics["alone"]}
     return short | {view: found["score"] for view, found in metrics["views"].items()}
 
