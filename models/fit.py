@@ -6,6 +6,7 @@ every few minutes, and when a signal asks for the end; nothing else has to survi
 
 from __future__ import annotations
 
+import signal
 import time
 from typing import cast
 
@@ -44,7 +45,8 @@ def fit(
     training = Training(fabric, network, params=params, feed=feed, loss=loss, normalise=normalise, seed=seed)
     progress, total = training.restore(checkpoints), params.epochs * feed.steps_per_epoch
     saved, silent = time.monotonic(), fabric.global_rank > 0
-    with Signals() as signals, Report(title, total=total, start=progress.step, silent=silent) as report:
+    watched = Report(title, total=total, start=progress.step, epochs=params.epochs, silent=silent)
+    with Signals() as signals, watched as report:
         for step, batches in enumerate(feed.steps(progress.step, total), progress.step):
             if progress.stopped:
                 break
@@ -60,7 +62,8 @@ def fit(
                 training.save(checkpoints)
                 saved = time.monotonic()
             if caught and progress.step < total:
-                report.say(f"stopped by signal {caught} at step {progress.step:,}; the next run continues there")
+                cause = "Ctrl-C" if caught == signal.SIGINT else signal.Signals(caught).name
+                report.say(f"stopped by {cause} at step {progress.step:,}; the next run continues there")
                 raise SystemExit(128 + caught)
     network.load_state_dict(progress.kept or training.predictor.state_dict())
     return progress

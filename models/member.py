@@ -43,7 +43,17 @@ WITHOUT_EFFECT = {  # parameters that leave the trained weights alone
     "predict_batch", "tta", "tta_keep", "figures", "worst", "checkpoint_minutes", "cache_gb", "workers", "time_budget",
 }  # fmt: skip
 Views = dict[str, LogProbabilities]
-AFTERWARDS = {"documents", "files", "onnx_file", "optimism", "rate_finder", "report", "summary", "tta"}  # of our code
+AFTERWARDS = {
+    "documents",
+    "drawing",
+    "files",
+    "onnx_file",
+    "optimism",
+    "rate_finder",
+    "report",
+    "summary",
+    "tta",
+}  # of our code
 PACKAGES = ("torch", "torchvision", "timm", "lightning", "numpy", "opencv-python-headless")
 
 

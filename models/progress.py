@@ -15,8 +15,8 @@ SILENCE = 60.0  # seconds between two lines where there is no terminal
 class Report:
     """with Report("resnet fold 0", total=300, start=0) as report: report.step(images=64, loss=0.7)"""
 
-    def __init__(self, title: str, *, total: int, start: int = 0, silent: bool = False) -> None:
-        self.silent = silent
+    def __init__(self, title: str, *, total: int, start: int = 0, epochs: int = 1, silent: bool = False) -> None:
+        self.silent, self.epochs = silent, epochs
         self.title, self.total, self.done, self.first = title, total, start, start
         self.images, self.loss = 0, 0.0
         self.started = self.spoken = time.monotonic()
@@ -29,7 +29,7 @@ class Report:
     def __enter__(self) -> Report:
         if self.bar:
             self.bar.start()
-            self.task = self.bar.add_task(self.title, total=self.total, completed=self.done, speed="")
+            self.task = self.bar.add_task(self.title, total=self.total, completed=self.done, speed=self.place)
         return self
 
     def __exit__(
@@ -37,6 +37,14 @@ class Report:
     ) -> None:
         if self.bar:
             self.bar.stop()
+
+    @property
+    def place(self) -> str:
+        """The epoch, where there are several, and the step."""
+        epoch = min(self.epochs, 1 + self.done * self.epochs // max(self.total, 1))
+        return (
+            f"epoch {epoch} of {self.epochs}, " if self.epochs > 1 else ""
+        ) + f"step {self.done:,} of {self.total:,}"
 
     @property
     def speed(self) -> float:
@@ -47,14 +55,11 @@ class Report:
         """One step more."""
         self.done, self.images, self.loss = self.done + 1, self.images + images, loss
         if self.bar:
-            self.bar.update(self.task, advance=1, speed=f"loss {loss:.4f}, {self.speed:,.0f} images/s")
+            self.bar.update(self.task, advance=1, speed=f"{self.place}, loss {loss:.4f}, {self.speed:,.0f} images/s")
         elif time.monotonic() - self.spoken > SILENCE:
             self.spoken = time.monotonic()
             left = (self.spoken - self.started) / (self.done - self.first) * (self.total - self.done)
-            self.say(
-                f"step {self.done:,} of {self.total:,}, loss {loss:.4f}, {self.speed:,.0f} images/s, "
-                f"{left / 60:.1f} minutes left"
-            )
+            self.say(f"{self.place}, loss {loss:.4f}, {self.speed:,.0f} images/s, {left / 60:.1f} minutes left")
 
     def say(self, text: str) -> None:
         """A line that stays."""

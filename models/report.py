@@ -5,25 +5,25 @@ confusion.csv        rows: true class, columns: predicted class
 confused_pairs.csv   the pairs of classes that are mixed up most, with some of their images
 worst.csv            the images with the largest loss
 curves.csv           loss, learning rate and scores, epoch by epoch
-confusion.png, curves.png, roc_pr.png, worst.png   the same, drawn
+confusion.png, curves.png, roc_pr.png, confused_pairs.png, worst.png   the same, drawn; the last two with their images
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, cast
+from typing import cast
 
 import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
+from models.drawing import draw_confusion, draw_curves, draw_roc_pr, draw_sheet
 from models.preprocessing import Image
-from storage.atomic import replacing, write_text
+from storage.atomic import write_text
 
-LEGIBLE = 30  # more classes than this get numbers instead of names on the axes
-DRAWN_CURVES = 5
+DRAWN_CURVES, DRAWN_PAIRS, DRAWN_IMAGES = 5, 8, 6
 
 
 @dataclass(frozen=True)
@@ -132,9 +132,41 @@ def write_report(
     if figures:
         draw_confusion(folder / "confusion.png", matrix, rows.class_names, title=title)
         draw_curves(folder / "curves.png", curves, title=title)
-        draw_roc_pr(folder / "roc_pr.png", rows, title=title)
-        if len(worst_rows):
-            draw_worst(folder / "worst.png", worst_rows, [picture(int(row)) for row in worst_rows["row"]], title=title)
+        named = {name: rows.class_names.index(name) for name in weakest(rows)}
+        draw_roc_pr(folder / "roc_pr.png", rows.labels, rows.probabilities, named, title=title)
+        pairs = pair_rows(rows)
+        sheets = {"worst": (list(worst_rows["row"]), 8), "confused_pairs": (pairs, DRAWN_IMAGES)}
+        for name, (chosen, columns) in sheets.items():
+            if chosen:
+                images = [None if row is None else picture(int(row)) for row in chosen]
+                captions = ["" if row is None else caption(rows, int(row)) for row in chosen]
+                about = "largest losses" if name == "worst" else "most confused pairs, one a line"
+                draw_sheet(folder / f"{name}.png", images, captions, columns=columns, title=f"{title}: {about}")
+
+
+def weakest(rows: HeldOut) -> list[str]:
+    """The few classes with the least average precision."""
+    table = per_class(rows).dropna().sort_values("average_precision", kind="stable")
+    return list(table["class"][:DRAWN_CURVES])
+
+
+def pair_rows(rows: HeldOut) -> list[int | None]:
+    """Of each of the most confused pairs, rows of different images with the largest loss; None fills its line."""
+    found: list[int | None] = []
+    order = np.argsort(-rows.losses, kind="stable")
+    names = np.asarray(rows.class_names, dtype=object)
+    for pair in confused_pairs(rows)[:DRAWN_PAIRS].itertuples():
+        mixed = (names[rows.labels[order]] == pair.true) & (names[rows.predicted[order]] == pair.predicted)
+        first = {rows.image_id[row]: int(row) for row in order[mixed][::-1]}  # of each image, that of the largest loss
+        line: list[int | None] = sorted(first.values(), key=lambda row: -rows.losses[row])[:DRAWN_IMAGES]  # type: ignore[assignment]
+        found += line + [None] * (DRAWN_IMAGES - len(line))
+    return found
+
+
+def caption(rows: HeldOut, row: int) -> str:
+    """What a held-out row is and is not."""
+    true, predicted = rows.class_names[rows.labels[row]], rows.class_names[rows.predicted[row]]
+    return f"{true[:16]}\nnot {predicted[:16]}"
 
 
 def write_csv(path: Path, table: pd.DataFrame) -> None:
@@ -143,104 +175,3 @@ def write_csv(path: Path, table: pd.DataFrame) -> None:
     for name in safe.columns[[isinstance(value, str) for value in safe.iloc[0]]] if len(safe) else []:
         safe[name] = [f"'{value}" if str(value)[:1] in "=+-@\t\r" else value for value in safe[name]]
     write_text(path, safe.to_csv(index=False, lineterminator="\n", float_format="%.6g"))
-
-
-def canvas(width: float, height: float, *, title: str) -> tuple[Any, Any]:
-    """A matplotlib figure without a window, and its one axes."""
-    from matplotlib.backends.backend_agg import FigureCanvasAgg
-    from matplotlib.figure import Figure
-
-    figure = Figure(figsize=(width, height), layout="constrained")
-    FigureCanvasAgg(figure)
-    axes = figure.subplots()
-    axes.set_title(title, fontsize=10)
-    return figure, axes
-
-
-def save_figure(figure: Any, path: Path) -> None:
-    """Write a figure as PNG, without dates, so that the same numbers give the same file."""
-    with replacing(path) as file:
-        figure.savefig(file, format="png", dpi=100, metadata={"Software": None})
-
-
-def draw_confusion(path: Path, matrix: npt.NDArray[np.int64], names: Sequence[str], *, title: str) -> None:
-    """Shares of each true class; counts are written in while they are legible."""
-    n = len(names)
-    side = min(14.0, 3 + 0.35 * n)
-    figure, axes = canvas(side, side, title=f"{title}: share of each true class")
-    share = matrix / np.maximum(matrix.sum(axis=1, keepdims=True), 1)
-    axes.imshow(share, cmap="Blues", vmin=0, vmax=1)
-    axes.set(xlabel="predicted", ylabel="true")
-    if n <= LEGIBLE:
-        short = [name if len(name) <= 24 else f"{name[:23]}…" for name in names]
-        axes.set_xticks(range(n), short, rotation=90, parse_math=False)
-        axes.set_yticks(range(n), short, parse_math=False)
-        for row, column in zip(*np.nonzero(matrix), strict=True):
-            colour = "white" if share[row, column] > 0.5 else "black"
-            axes.text(column, row, matrix[row, column], ha="center", va="center", fontsize=7, color=colour)
-    save_figure(figure, path)
-
-
-def draw_curves(path: Path, curves: pd.DataFrame, *, title: str) -> None:
-    """Macro-F1 of both views and the training loss over the epochs."""
-    figure, axes = canvas(7, 4, title=title)
-    for number, part in curves.groupby("seed"):
-        for name in ("clean_macro_f1", "testlike_macro_f1"):
-            if name in part:
-                axes.plot(part["epoch"], part[name], marker="o", label=f"{name.replace('_', ' ')} (seed {number})")
-    axes.set(xlabel="epoch", ylabel="macro F1")
-    axes.grid(alpha=0.3)
-    losses = axes.twinx()
-    for number, part in curves.groupby("seed"):
-        losses.plot(part["epoch"], part["train_loss"], color="grey", linestyle=":", label=f"train loss (seed {number})")
-    losses.set_ylabel("train loss")
-    lines = [*axes.get_legend_handles_labels()[0], *losses.get_legend_handles_labels()[0]]
-    axes.legend(lines, [line.get_label() for line in lines], fontsize=7, loc="center right")
-    save_figure(figure, path)
-
-
-def draw_roc_pr(path: Path, rows: HeldOut, *, title: str) -> None:
-    """ROC and precision-recall: all classes pooled, and by name only the few classes with the least area."""
-    from matplotlib.backends.backend_agg import FigureCanvasAgg
-    from matplotlib.figure import Figure
-    from sklearn.metrics import precision_recall_curve, roc_curve
-
-    figure = Figure(figsize=(10, 4.5), layout="constrained")
-    FigureCanvasAgg(figure)
-    left, right = figure.subplots(1, 2)
-    truth = rows.labels[:, None] == np.arange(len(rows.class_names))  # (n_rows, n_classes)
-    ranked = per_class(rows).dropna().sort_values("average_precision", kind="stable")["class"][:DRAWN_CURVES]
-    numbers = [rows.class_names.index(name) for name in ranked]
-    shown = [("all classes pooled", truth.ravel(), rows.probabilities.ravel())]
-    shown += [(rows.class_names[number], truth[:, number], rows.probabilities[:, number]) for number in numbers]
-    for name, positive, p in shown:
-        if positive.any() and not positive.all():
-            false, true, _ = roc_curve(positive, p)
-            precision, recall, _ = precision_recall_curve(positive, p)
-            style = {"color": "black", "linewidth": 2} if name == "all classes pooled" else {}
-            left.plot(false, true, label=name, **style)
-            right.plot(recall, precision, **style)
-    left.set(xlabel="false positive rate", ylabel="true positive rate", title=f"{title}: ROC")
-    right.set(xlabel="recall", ylabel="precision", title="precision and recall")
-    for text in left.legend(fontsize=7, title="pooled and the weakest classes", title_fontsize=7).get_texts():
-        text.set_parse_math(False)
-    save_figure(figure, path)
-
-
-def draw_worst(path: Path, table: pd.DataFrame, images: list[Image], *, title: str) -> None:
-    """A sheet of the images with the largest loss; under each its true and predicted class."""
-    columns = min(8, len(images))
-    lines = -(-len(images) // columns)
-    side, caption = images[0].shape[0], images[0].shape[0] // 3
-    sheet = np.full((lines * (side + caption), columns * side, 3), 255, np.uint8)
-    figure, axes = canvas(
-        1.25 * columns, 1.25 * lines * (side + caption) / side + 0.4, title=f"{title}: largest losses"
-    )
-    for position, (image, row) in enumerate(zip(images, table.itertuples(), strict=True)):
-        top, left = position // columns * (side + caption), position % columns * side
-        sheet[top : top + side, left : left + side] = image
-        text = f"{str(row.true)[:16]}\nnot {str(row.predicted)[:16]}"
-        axes.text(left + side / 2, top + side + 2, text, ha="center", va="top", fontsize=6, parse_math=False)
-    axes.imshow(sheet)
-    axes.axis("off")
-    save_figure(figure, path)

@@ -23,6 +23,7 @@ from storage.errors import IntegrityError
 from storage.shards import Shards, ShardWriter
 
 HALF = (0.5, 0.5, 0.5)
+PICTURES = ("confusion", "curves", "roc_pr", "confused_pairs", "worst")
 
 
 @pytest.mark.parametrize("name", FORMATS)
@@ -213,4 +214,4 @@ def test_a_report_equals_scikit_learn_and_stays_readable(tmp_path: Path, n_class
     write_report(tmp_path, rows, curves=curves, picture=lambda _: small, worst_count=9, figures=True, title="t")
     assert len(pd.read_csv(tmp_path / "worst.csv")) == 9
     assert pd.read_csv(tmp_path / "per_class.csv")["class"].str.startswith("'=").all()
-    assert all((tmp_path / f"{name}.png").stat().st_size > 1000 for name in ("confusion", "curves", "roc_pr", "worst"))
+    assert all((tmp_path / f"{name}.png").stat().st_size > 1000 for name in PICTURES)
