@@ -43,17 +43,25 @@ def refuse_foreign(out: Path) -> None:
 
 
 def write_albums(
-    out: Path, items: Sequence[Item], pictures: Mapping[str, Pictures], *, limit: int, tainted: bool = False
+    out: Path,
+    items: Sequence[Item],
+    pictures: Mapping[str, Pictures],
+    *,
+    limit: int,
+    tainted: bool = False,
+    counts: Mapping[str, int] | None = None,
 ) -> dict[str, int]:
     """Write all images at once; returns how many were written of each folder, the fullest folder first.
 
-    The page says so if what was sorted is `tainted` by hand-made test labels.
+    The page says so if what was sorted is `tainted` by hand-made test labels. `counts` tells how many images a folder
+    stands for where `items` are only the first of them.
     """
     refuse_foreign(out)
     groups: dict[str, list[Item]] = {}
     for item in sorted(items, key=lambda item: (item.folder, item.order, item.row)):
         groups.setdefault(item.folder, []).append(item)
-    ordered = sorted(groups.items(), key=lambda pair: (-len(pair[1]), pair[0]))
+    sizes = {name: len(members) for name, members in groups.items()} | dict(counts or {})
+    ordered = sorted(groups.items(), key=lambda pair: (-sizes[pair[0]], pair[0]))
     taken: set[str] = {"index.html", MARK}
     sections, rows, small = [], [], True
     with building(out) as folder:
@@ -61,7 +69,7 @@ def write_albums(
             place = unique(safe_name(name), taken)
             written = write_folder(folder / place, members[:limit], pictures)
             shown = [{**row, "path": f"{place}/{row['file']}"} for row in written]
-            sections.append({"name": name, "count": len(members), "pictures": shown})
+            sections.append({"name": name, "count": sizes[name], "pictures": shown})
             rows += [{"folder": place, **row} for row in written]
         small = all(max(part[0].shape) <= 64 for part in pictures.values() if len(part))
         write_page(

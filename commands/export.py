@@ -79,10 +79,11 @@ def main(
         raise ParamsError("--between goes with --disputed, and is given twice, with two sources")
     refuse_foreign(out)
     tainted = False
+    counts: dict[str, int] = {}
     data = read_index(index)
     places = Places(index, folds, predictions, blend, team, params)
     if by is By.CLASS:
-        items = by_class(data)
+        items, counts = by_class(data, limit)
     elif by is By.PREDICTED:
         items = by_predicted(data, places, source)
     elif disputed:
@@ -92,16 +93,23 @@ def main(
         items = by_suspicion(data, places, source) if suspicious else by_confusion(data, places, source)
     shards = Shards(data.folder)
     pictures = {"train": Pictures(data.train, shards), "test": Pictures(data.test, shards)}
-    folders = write_albums(out, items, pictures, limit=limit, tainted=tainted)
+    folders = write_albums(out, items, pictures, limit=limit, tainted=tainted, counts=counts)
     print(f"{sum(folders.values()):,} images in {len(folders):,} folders: {out}. In a browser: {out / 'index.html'}")
 
 
-def by_class(data: Index) -> list[Item]:
-    """Training images by their label."""
+def by_class(data: Index, limit: int) -> tuple[list[Item], dict[str, int]]:
+    """The first training images of each label, and how many each has."""
+    import numpy as np
+
     from analysis.albums import Item
 
-    names = data.classes.names
-    return [Item(names[label], "train", row, names[label], row) for row, label in enumerate(data.train["label"])]
+    names, labels = data.classes.names, data.train["label"].to_numpy(np.int64)
+    items = [
+        Item(name, "train", row, name, row)
+        for label, name in enumerate(names)
+        for row in np.flatnonzero(labels == label)[:limit].tolist()
+    ]
+    return items, dict(zip(names, np.bincount(labels, minlength=len(names)).tolist(), strict=True))
 
 
 def by_predicted(data: Index, places: Places, source: str) -> list[Item]:

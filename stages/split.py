@@ -1,6 +1,7 @@
 """Cut the training images into folds, on source images, before anything is augmented.
 
 Reads   data/index/         the index with its images; params.yaml: `split`, and the list `folds`
+        data/folds.given.csv  for method given: image_id,fold; fold -1 is train only
 Writes  data/folds/         folds.parquet (image_id, fold, duplicate_group); balance.csv (classes x folds)
 Run     python -m stages.split --index data/index --out data/folds/folds.parquet
 
@@ -42,7 +43,7 @@ class SplitParams(Section):
         "stratified_group",
         description="stratified_group: classes balanced, groups whole; stratified: groups ignored; group: classes "
         "ignored; repeated: stratified_group, drawn anew for each `repeat`; hold_out: one part is held out, the rest "
-        "is train only; given: read from `file`. Near duplicates stay together in all of them but `given`",
+        "is train only; given: read from data/folds.given.csv. All others keep near duplicates together",
     )
     folds: int = Field(3, ge=1, le=100, description="how many; must agree with the list `folds`; 1 for hold_out")
     seed: int = Field(0, ge=0, description="another seed, other folds")
@@ -50,11 +51,6 @@ class SplitParams(Section):
         0, ge=0, description="method repeated: which draw. Fold f of repeat r is fold r * folds + f of the whole series"
     )
     hold_out: float = Field(0.2, gt=0, lt=1, description="method hold_out: the fraction held out, as fold 0")
-    file: str = Field(
-        "",
-        description="method given: a CSV with the columns image_id and fold; -1 is train only. After editing it: "
-        "dvc repro -f -s split",
-    )
     rare: Literal["error", "train_only", "spread"] = Field(
         "error",
         description="a class with fewer separate images than folds. error: stop; train_only: trained on in every fold, "
@@ -71,8 +67,6 @@ class SplitParams(Section):
 
     @model_validator(mode="after")
     def _agree(self) -> SplitParams:
-        if self.method == "given" and not self.file:
-            raise ValueError("method given needs `file`, a CSV with the columns image_id and fold")
         if (self.method == "hold_out") != (self.folds == 1) and self.method != "given":
             raise ValueError(f"method {self.method} with folds {self.folds}: hold_out takes 1, all others at least 2")
         return self
@@ -81,6 +75,8 @@ class SplitParams(Section):
 def main(
     index: Annotated[Path, typer.Option(help="folder of the index")],
     out: Annotated[Path, typer.Option(help="folds.parquet to write; balance.csv is put beside it")],
+    *,
+    given: Annotated[Path | None, typer.Option(help="method given: a CSV with the columns image_id and fold")] = None,
     params: Annotated[Path, typer.Option(help="the parameters")] = Path("params.yaml"),
 ) -> None:
     """Cut the training images into folds."""
@@ -91,7 +87,7 @@ def main(
     duplicates = find_parts(data, chosen)
     parts = duplicates.components
     if chosen.method == "given":
-        fold = given_folds(chosen.file, data.train["image_id"].tolist(), chosen.folds)
+        fold = given_folds(given, data.train["image_id"].tolist(), chosen.folds)
         remarks = torn(fold, parts)
     else:
         fold, remarks = cut(labels, parts, data.classes.names, chosen)
@@ -184,8 +180,10 @@ def largest_part(parts: Integers, folds: int) -> list[str]:
     return [f"{largest:,} of {len(parts):,} images belong together, more than a fold of {folds}: the folds are uneven"]
 
 
-def given_folds(path: str, image_ids: list[str], folds: int) -> Integers:
-    """The fold of each image as a CSV gives it. Raises DataError on unknown or missing ids and fold numbers."""
+def given_folds(path: Path | None, image_ids: list[str], folds: int) -> Integers:
+    """The fold of each image as a CSV gives it; -1 is train only. Raises DataError where it does not fit the index."""
+    if path is None:
+        raise ParamsError("split.method given needs --given, a CSV with the columns image_id and fold")
     table = read_csv(path, columns=["image_id", "fold"])
     known, found, wrong = set(image_ids), set(table["image_id"]), []
     for line, image_id, fold in zip(table.index, table["image_id"], table["fold"], strict=True):

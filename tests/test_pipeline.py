@@ -66,7 +66,8 @@ class Project:
         (root / ".dvc").mkdir()
         shutil.copy(ROOT / ".dvc/config", root / ".dvc/config")
         (root / "data").mkdir()
-        shutil.copy(ROOT / "data/labels.patch.csv", root / "data/labels.patch.csv")
+        for name in ("labels.patch.csv", "folds.given.csv"):
+            shutil.copy(ROOT / "data" / name, root / "data" / name)
         (root / "submissions/team").mkdir(parents=True)
         (root / "submissions/team/.gitkeep").touch()
         shutil.copy(ROOT / "submissions/ledger.csv", root / "submissions/ledger.csv")

@@ -13,9 +13,9 @@ from storage.errors import DataError, ParamsError
 from tests.small_index import digits, index_of, write_params
 
 
-def run(folder: Path, index: Index, *, folds: int = 3, split: str = "{}") -> pd.DataFrame:
+def run(folder: Path, index: Index, *, folds: int = 3, split: str = "{}", given: Path | None = None) -> pd.DataFrame:
     params = write_params(folder, folds=folds, split=split)
-    main(index.folder, folder / "data/folds/folds.parquet", params)
+    main(index.folder, folder / "data/folds/folds.parquet", given=given, params=params)
     return read_folds(folder / "data/folds/folds.parquet", index).table
 
 
@@ -139,7 +139,7 @@ def given_file(folder: Path, index: Index) -> tuple[Path, list[str]]:
 def test_given_folds_are_taken(plain: Index, tmp_path: Path) -> None:
     path, lines = given_file(tmp_path, plain)
     path.write_text("\n".join(["image_id,fold", *reversed(lines), ""]))
-    table = run(tmp_path, plain, split=f"{{method: given, file: {path}}}")
+    table = run(tmp_path, plain, split="{method: given}", given=path)
     assert table["fold"].tolist() == [i % 3 for i in range(240)]
 
 
@@ -158,7 +158,7 @@ def test_given_folds_are_checked(plain: Index, tmp_path: Path, change: Any, mess
     path, lines = given_file(tmp_path, plain)
     path.write_text("\n".join(["image_id,fold", *change(lines), ""]))
     with pytest.raises(DataError, match=message):
-        run(tmp_path, plain, split=f"{{method: given, file: {path}}}")
+        run(tmp_path, plain, split="{method: given}", given=path)
     assert not (tmp_path / "data/folds").exists()
 
 
@@ -180,5 +180,5 @@ def test_given_folds_that_tear_duplicates_are_remarked(tmp_path: Path, capsys: p
     index = index_of(tmp_path, [*images, images[0]], [*labels, labels[0]])
     path = tmp_path / "folds.csv"
     path.write_text("image_id,fold\n" + "".join(f"train_{i},{i % 2}\n" for i in range(30)) + "train_30,1\n")
-    run(tmp_path, index, folds=2, split=f"{{method: given, folds: 2, file: {path}}}")
+    run(tmp_path, index, folds=2, split="{method: given, folds: 2}", given=path)
     assert "1 groups or sets of near duplicates lie in several of the given folds" in capsys.readouterr().out
