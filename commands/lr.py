@@ -21,7 +21,7 @@ WIDTH, LINES = 50, 16
 
 def main(
     model: Annotated[str, typer.Argument(help="A name under models in params.yaml.")],
-    steps: Annotated[int, typer.Option(min=20, help="Steps to train for.")] = 100,
+    steps: Annotated[int, typer.Option(min=40, help="Steps to train for.")] = 100,
     out: Annotated[Path | None, typer.Option(help="CSV of the curve.")] = None,
     *,
     fold: Annotated[int, typer.Option(help="The fold left out.")] = 0,
@@ -31,9 +31,9 @@ def main(
     augmented: Annotated[Path, typer.Option(help="Folder of the augmented copies.")] = Path("data/augmented"),
 ) -> None:
     """Find a learning rate."""
+    from stages.model_params import member_params
     from stages.rows import build_material
     from stages.tables import read_folds, read_index
-    from stages.model_params import member_params
     from storage.atomic import write_text
 
     chosen = member_params(model, params)
@@ -47,12 +47,15 @@ def main(
         lines = [f"{rate:.6g},{loss:.6g}" for rate, loss in zip(curve.rates, curve.losses, strict=True)]
         write_text(out, "\n".join(["lr,loss", *lines]) + "\n")
     show(curve)
+    if curve.proposal is None:
+        print(f"\nno proposal: the loss does not fall clearly in {steps} steps. Try --steps {4 * steps}")
+        return
     print(f"\nproposed: lr: {curve.proposal:.1g}   (now {chosen.lr:g}; set train.lr or models.{model}.lr)")
 
 
 def show(curve: Curve) -> None:
     """Bars of the smoothed loss over the rate."""
-    low, high = min(curve.losses), curve.losses[0] * 1.3
+    low, high = min(curve.losses), max(curve.losses)
     every = max(1, len(curve.rates) // LINES)
     for rate, loss in list(zip(curve.rates, curve.losses, strict=True))[::every]:
         filled = round(WIDTH * min(1.0, (loss - low) / max(high - low, 1e-9)))

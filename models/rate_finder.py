@@ -91,12 +91,12 @@ def propose(rates: list[float], losses: list[float], smooth: list[float]) -> flo
     """A third of the rate at which the smoothed loss reaches its floor, or none where no floor stands out.
 
     The floor, and not the lowest point: a curve is often flat from there to where it explodes, and every rate on it
-    but the first is needlessly high. None where the fall is less than what single steps scatter.
+    but the first is needlessly high. None where the fall is less than twice what single steps scatter.
     """
     if len(smooth) < FEWEST // 2:
         return None
     start, low = float(np.mean(losses[: max(3, len(losses) // 10)])), min(smooth)
     scatter = float(np.std(np.subtract(losses, smooth)[: int(np.argmin(smooth)) + 1]))
-    if not start - low > max(scatter, 0.02 * abs(start)):
+    if not start - low > max(2 * scatter, 0.02 * abs(start)):
         return None
     return rates[next(i for i, value in enumerate(smooth) if value <= low + FLOOR * (start - low))] / 3

@@ -3,8 +3,10 @@
 import json
 import re
 import shutil
+from collections.abc import Callable
 from importlib.util import find_spec
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -13,6 +15,7 @@ from PIL import Image
 
 from commands import lr, onnx, predict, summary
 from models.onnx_file import NEEDED
+from models.rate_finder import propose, smoothed
 from stages import train
 from stages.probabilities import read_probabilities
 from stages.tables import read_index
@@ -127,11 +130,29 @@ def test_summary_of_a_bare_backbone_and_of_a_wrong_name(capsys: Capture) -> None
 
 
 def test_the_rate_finder_proposes_a_rate_and_writes_its_curve(capsys: Capture) -> None:
-    lr.main("cnn", steps=30, out=Path("lr.csv"))
+    lr.main("cnn", steps=60, out=Path("lr.csv"))
     curve = pd.read_csv("lr.csv")
-    assert 0 < len(curve) <= 30
+    assert 0 < len(curve) <= 60
     assert curve["lr"].is_monotonic_increasing
-    assert "proposed: lr: " in capsys.readouterr().out
+    assert re.search("proposed: lr: |no proposal: the loss does not fall clearly in 60 steps", capsys.readouterr().out)
+
+
+@pytest.mark.parametrize(
+    ("shape", "low", "high"),
+    [
+        (lambda log: 2.3 - np.clip(log + 4, 0, 2) + 9 * np.maximum(0, log + 0.5), 2e-3, 5e-3),  # floor from 1e-2 on
+        (lambda log: 2.3 - np.clip(log + 4, 0, 1.5) ** 2 + 20 * np.maximum(0, log + 2.2), 8e-4, 2.2e-3),  # a V
+        (lambda log: 2.3 - 0.01 * (log + 5), None, None),  # flat
+        (lambda log: 2.3 + np.maximum(0, log + 1), None, None),  # only grows
+    ],
+)
+def test_a_rate_is_proposed_where_the_floor_begins_or_not_at_all(
+    shape: Callable[[Any], Any], low: float | None, high: float | None
+) -> None:
+    logs = np.linspace(-5, 0, 100)
+    losses = (shape(logs) + np.random.default_rng(0).normal(0, 0.05, 100)).tolist()
+    found = propose((10**logs).tolist(), losses, smoothed(losses))
+    assert found is None if low is None or high is None else found is not None and low < found < high, found
 
 
 def test_onnx_is_offered_or_says_what_to_install(capsys: Capture, monkeypatch: pytest.MonkeyPatch) -> None:
