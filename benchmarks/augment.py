@@ -250,11 +250,15 @@ def measured(task: ShardTask, *, params: AugmentParams, folder: Path) -> float:
 
 
 def report(part: str, values: dict[str, Any]) -> None:
-    """Put one part into the result file, and print it as a small table."""
+    """Put one part into the result file."""
     content = json.loads(RESULTS.read_text(encoding="utf-8")) if RESULTS.is_file() else {}
     content[part] = values
     write_json(RESULTS, content)
-    print(f"\n{part}")
+
+
+def show(title: str, values: dict[str, Any]) -> None:
+    """One part as a small table."""
+    print(f"\n{title}")
     for name, value in values.items():
         print(f"  {name:<34} {value}")
 
@@ -263,20 +267,32 @@ def main() -> None:
     """Measure what was asked for."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--only", choices=("speed", "noise_fit", "fidelity"))
-    parser.add_argument("--budget", type=int, default=30_000, help="copies that each noise fitting may render")
+    parser.add_argument("--budget", type=int, default=36_000, help="copies that each noise fitting may render")
     parser.add_argument("--seeds", type=int, default=1, help="trainings behind each F1 of noise fitting")
     options = parser.parse_args()
     if options.only in (None, "speed"):
         with tempfile.TemporaryDirectory() as scratch:
             for name, size in SIZES.items():
-                report(name, speed(name, size, Path(scratch)))
-    if options.only in (None, "fidelity"):
-        found = {name: fidelity(name, CHAIN) for name in ("digits", "fashion")}
-        report("fidelity", {name: value for name, value in found.items() if value is not None})
-    if options.only in (None, "noise_fit"):
-        fits = {name: noise_fit(name, options.budget, options.seeds) for name in NOISES}
-        first = fits.pop("digits") or {}
-        report("noise_fit", first | {name: value for name, value in fits.items() if value is not None})
+                result = speed(name, size, Path(scratch))
+                report(name, result)
+                show(name, result)
+    parts = [part for part in ("noise_fit", "fidelity") if options.only in (None, part)]
+    jobs = [(part, name) for part in parts for name in (NOISES if part == "noise_fit" else ("digits", "fashion"))]
+    trained: dict[str, dict[str, Any]] = {part: {} for part in parts}
+    job = partial(training, budget=options.budget, seeds=options.seeds)
+    for part, name, value in run(job, jobs, workers=min(2, os.cpu_count() or 1), backend="loky"):
+        trained[part][name] = value
+        if value is not None:
+            show(f"{part} {name}", value)
+    for part, values in trained.items():
+        found = {name: value for name, value in values.items() if value is not None}
+        report(part, found.pop("digits") | found if part == "noise_fit" else found)
+
+
+def training(job: tuple[str, str], *, budget: int, seeds: int) -> tuple[str, str, dict[str, Any] | None]:
+    """One noise fitting, or one comparison of fidelity."""
+    part, name = job
+    return part, name, noise_fit(name, budget, seeds) if part == "noise_fit" else fidelity(name, CHAIN)
 
 
 if __name__ == "__main__":

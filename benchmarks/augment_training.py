@@ -177,7 +177,7 @@ def albumentations_chain(A: Any, fill: int) -> list[Any]:  # noqa: N803
     ]
 
 
-def fidelity(name: str, chain: dict[str, Any], *, copies: int = 5, seeds: int = 3) -> dict[str, Any] | None:
+def fidelity(name: str, chain: dict[str, Any], *, copies: int = 4, seeds: int = 3) -> dict[str, Any] | None:
     """The same small net on copies by the fast operations in RGB, in planes, and by albumentations' own: macro-F1.
 
     Half of the noisy test is made by either, none of it goes through JPEG.
