@@ -44,15 +44,21 @@ One member is a backbone, a head, a loss, a feed and a training, run once per fo
   its sha256, the previous good one is kept, and a second training of the same key is refused. SIGTERM and Ctrl-C
   write one and end with 143 and 130. Changing a parameter that leaves the weights alone (`tta`, `figures`,
   `worst`, ...) predicts again without training again.
-- **`podium`**: `summary MODEL` before training, `lr MODEL` for a learning rate, `predict IMAGE...` and `onnx MODEL`
-  after it.
+- **`podium`**: `summary MODEL` before training (`--memory` measures a few steps and says which batch fits), `lr MODEL`
+  for a learning rate, `predict IMAGE...` and `onnx MODEL` after it.
+- **Memory.** Pixels stay on disk, in the copies' shards or in one file of decoded pixels, and are read batch by batch,
+  ahead, by threads that live as long as the training. A further copy takes under 200 bytes: where it lies, its label.
+- **Not a number.** A loss or a gradient that is none stops the training before it moves a weight, and names step and
+  images; the last checkpoint stays good. A network that ends at chance is said to.
 - **Precision.** `auto` times the formats once per network and machine and notes the choice in
   `.podium/precision.json` and `model.json`. Times vary, so the choice may differ on another day; name one format
   where runs must repeat exactly.
-- **Devices.** Run on: x86-64 CPU, one process and two (`devices: 2`, gloo). Written against Lightning Fabric and not
-  run here: CUDA, fp16 with loss scaling, MPS, several machines.
+- **Devices.** Run, by the tests: x86-64 CPU with fp32 and bf16, one process, and two (`devices: 2`, gloo), which
+  see the same samples in the same order. Written against Lightning Fabric and not run: CUDA, fp16 with loss scaling,
+  MPS, several machines.
 - **What each fold leaves** in `data/runs/MODEL/FOLD/`: `model.safetensors` and `model.json`; `metrics.json`;
-  `curves.csv`, `per_class.csv`, `confusion.csv`, `confused_pairs.csv`, `worst.csv`, and the same as PNG.
+  `curves.csv`, `per_class.csv`, `confusion.csv`, `confused_pairs.csv`, `worst.csv`, the same as PNG (the pairs and the
+  worst with their images), and `roc_pr.png`: all classes pooled and the few weakest, so that a hundred stay readable.
 
 ## Parameters
 

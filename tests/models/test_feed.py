@@ -1,5 +1,8 @@
 """Which rows a step shows: every row equally often, the same for any number of workers and processes."""
 
+import threading
+import time
+
 import numpy as np
 import pytest
 import torch
@@ -79,6 +82,27 @@ def test_soft_labels_share_a_row_between_both_parents() -> None:
     assert mixed.targets(np.arange(3), 3).tolist() == [[0.75, 0, 0.25], [0, 0.75, 0.25], [0, 0, 1.0]]
     assert mixed.counts(3).tolist() == [0.75, 0.75, 1.5]
     assert rows(3).targets(np.arange(3), 3).tolist() == np.eye(3).tolist()
+
+
+def test_at_the_end_of_an_epoch_the_next_one_is_being_read_by_the_same_threads() -> None:
+    readers: list[int] = []
+
+    class Noted(Numbered):
+        def read(self, numbers: np.ndarray) -> np.ndarray:
+            readers.append(threading.get_ident())
+            return super().read(numbers)
+
+    fed = Feed(Noted(), rows(25), n_classes=3, batch=4, seed=1, workers=2)
+    steps = fed.steps(0, 3 * fed.steps_per_epoch)
+    for _ in range(fed.steps_per_epoch):
+        next(steps)
+    ahead = fed.steps_per_epoch + 2 * 2  # two batches ahead for each thread
+    deadline = time.monotonic() + 20
+    while len(readers) < ahead and time.monotonic() < deadline:
+        time.sleep(0.01)
+    assert len(readers) == ahead
+    assert len(list(steps)) == 2 * fed.steps_per_epoch
+    assert len(set(readers)) <= 2
 
 
 def test_a_batch_larger_than_the_data_is_the_data() -> None:
