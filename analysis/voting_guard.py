@@ -5,7 +5,8 @@
 A weighted vote differs from the majority on few rows, and on each it is a bet. Where near copies share a voice, nine
 bets of ten are won; between files that are all different, six of ten, and bad luck costs more than 0.1 points. So rows
 are taken from the surest on, as many as lose no more than 0.1% of all rows even `SURE` standard deviations below what
-is expected. A guarantee it is not: scores may mislead. Measured on fresh simulated teams by benchmarks/team.py.
+is expected, and none where less than that is to be won. A guarantee it is not: scores may mislead. Measured on fresh
+simulated teams by benchmarks/team.py.
 """
 
 from __future__ import annotations
@@ -90,7 +91,8 @@ def by_both(
 def convincing(edge: Array, offered: Array) -> Array:
     """Which of the offered rows to take: the most with the largest edges that bad luck cannot make costly.
 
-    A bet is won, lost or neither: +1, -1 or 0 rows; its expectation is its edge.  # (n_rows,)
+    None if not even `LOSS` is to be won. A bet is won, lost or neither: +1, -1 or 0 rows; its edge is what is expected.
+    Returns (n_rows,) booleans.
     """
     rows = np.flatnonzero(offered)
     rows = rows[np.argsort(-edge[rows], kind="stable")]
@@ -99,7 +101,7 @@ def convincing(edge: Array, offered: Array) -> Array:
     last = np.append(np.diff(np.round(edge[rows], 9)) != 0, True)[: len(rows)]  # rows of one edge go together
     fine = np.flatnonzero((low >= -LOSS * len(offered)) & last)
     taken = np.zeros(len(offered), dtype=bool)
-    if len(fine):
+    if len(fine) and gains[: fine[-1] + 1].sum() >= LOSS * len(offered):  # less is not worth the risk
         taken[rows[: fine[-1] + 1]] = True
     return taken
 

@@ -59,6 +59,7 @@ def test_few_doubtful_bets_are_not_taken_and_many_good_ones_are() -> None:
     offered[:40] = True
     assert voting_guard.convincing(np.full(3000, 0.2), offered).sum() == 0
     assert voting_guard.convincing(np.full(3000, 0.9), offered).sum() == 40
+    assert voting_guard.convincing(np.full(3000, 0.9), offered & (np.arange(3000) < 3)).sum() == 0, "too little to win"
     mixed = np.where(np.arange(3000) < 25, 0.9, 0.05)
     taken = voting_guard.convincing(mixed, offered)
     assert taken[:25].all()
