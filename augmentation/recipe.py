@@ -11,7 +11,8 @@ drawn evenly between [low, high]. Operations follow each other as on the way fro
 Offline or online? At photo sizes, making a JPEG copy costs less than twice the decoding of a stored one, and a copy
 drawn anew is decoded as well: copies on disk pay off from the second pass over them (epochs x models). So store them,
 unless a single short training is all there will be, or the disk is small. The pixels come from the same function either
-way, artefacts of `encoding: jpeg` included.
+way, artefacts of `encoding: jpeg` included; copies that are drawn while training are mixed by `train.mixup` and
+`train.cutmix`, within the batch.
 """
 
 from __future__ import annotations
