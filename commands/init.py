@@ -1,6 +1,6 @@
 """`podium init PATH`: look at an unknown folder and propose a layout and a params.yaml, saying why.
 
-Reads names, tables and the headers of a few images; writes nothing, or params.yaml with --write.
+Reads names, tables, the headers of some images and the whole of a few; writes nothing, or params.yaml with --write.
 """
 
 from __future__ import annotations
@@ -44,11 +44,12 @@ augment:
     jitter: {{brightness: [0.8, 1.2], contrast: [0.8, 1.2], saturation: [0.8, 1.2]}}
     blur: {{probability: 0.3, sigma: [0.3, 1.0]}}
     noise: {{probability: 0.3, sigma: [3, 12]}}
+  mixup: {{probability: 0.1}}          # share of the copies mixed with another image of their fold; 0: none
 
 train:
   size: {size}
   epochs: {epochs}
-  seed: 0
+{speed}  seed: 0
 
 models:
 {models}
@@ -69,7 +70,12 @@ LARGE = (
     "  convnext: {backbone: convnext_tiny, pretrained: hub, lr: 0.0003}\n"
     "  resnet: {backbone: resnet50, pretrained: hub, lr: 0.0005}"
 )
-LOOKED_AT = 200  # images whose size is read
+SPEED = """\
+  threads: 1                         # tiny nets gain little from more, and crawl with more on a busy machine
+  precision: fp32_channels_last      # auto measures which is fastest here; a fixed one repeats to the byte
+"""
+LOOKED_AT, READ = 200, 50  # images whose size is read, and those that are decoded
+FIRST_RUN = 300_000  # images that a first run trains on, copies and all, give or take
 
 
 def main(
@@ -116,14 +122,22 @@ def proposed(proposal: Any) -> str:
 
     module = layout(proposal.layout)
     listing = module.listing(proposal.root, module.Options(**proposal.options))
-    sizes = np.array(sizes_of(listing) or [(32, 32)])
+    found, faults = sizes_of(listing)
+    sizes = np.array(found or [(32, 32)])
     width, height = (int(value) for value in np.median(sizes, axis=0))
     small = max(width, height) <= 64
     fewest = int(listing.train["label"].value_counts().min())
-    n_folds = max(2, min(5 if len(listing.train) < 20_000 else 3, fewest))
+    n_folds = max(2, min(3, fewest))
+    copies = 10 if len(listing.train) < 10_000 else 3
+    an_epoch = len(listing.train) * (n_folds - 1) * (copies + 1) * 3  # folds that are trained on, in three models
+    epochs = int(np.clip(round(FIRST_RUN / an_epoch), 2, 10))
     prepare = {"root": str(proposal.root), "layout": proposal.layout, "options": proposal.options}
     prepare["encoding"] = "png" if small else "jpeg"
-    reasons = [*proposal.why, *listing.notes[:10]]
+    size = (
+        f"training reads {an_epoch * epochs:,} images: {len(listing.train):,} in {n_folds - 1} of {n_folds} folds, "
+        f"each with {copies} copies, {epochs} epochs, 3 models. For more than a first run: more epochs"
+    )
+    reasons = [*proposal.why, *listing.notes[:10], *faults, size]
     models = SMALL if small else LARGE
     dumped = yaml.safe_dump(prepare, sort_keys=False, allow_unicode=True, width=110)
     slug = re.sub(r"[^a-z0-9_.-]+", "-", proposal.root.resolve().name.lower()).strip("-_.")[:64]
@@ -139,32 +153,39 @@ def proposed(proposal: Any) -> str:
         folds=list(range(n_folds)),
         n_folds=n_folds,
         prepare="\n".join(f"  {line}" for line in dumped.splitlines()),
-        copies=10 if len(listing.train) < 10_000 else 3,
+        copies=copies,
         size=input_size(math.sqrt(width * height)),
         stored="raw" if small else "jpeg",
-        epochs=10,
+        epochs=epochs,
+        speed=SPEED if small else "",
         models=models,
     )
 
 
-def sizes_of(listing: Any) -> list[tuple[int, int]]:
-    """Width and height of some training images, spread over the table."""
+def sizes_of(listing: Any) -> tuple[list[tuple[int, int]], list[str]]:
+    """Width and height of some training images, spread over the table, and what is wrong with those that were read."""
     import numpy as np
     from PIL import Image
 
     from storage.errors import PodiumError
-    from storage.intake import FORMATS
+    from storage.intake import FORMATS, read_image
 
-    rows = listing.train.iloc[np.linspace(0, len(listing.train) - 1, min(len(listing.train), LOOKED_AT)).astype(int)]
-    found = []
-    for row in rows.to_dict("records"):
+    n_images = min(len(listing.train), LOOKED_AT)
+    rows = listing.train.iloc[np.linspace(0, len(listing.train) - 1, n_images).astype(int)].to_dict("records")
+    whole = set(np.linspace(0, n_images - 1, min(n_images, READ)).astype(int).tolist())
+    found, faults = [], []
+    for number, row in enumerate(rows):
         try:
             source = listing.load(listing.root, row["path"], int(row.get("position", 0)))
-            if isinstance(source, bytes):
-                with Image.open(io.BytesIO(source), formats=FORMATS) as image:  # the header only
-                    found.append(image.size)
-            else:
+            if not isinstance(source, bytes):
                 found.append((source.shape[1], source.shape[0]))
-        except (PodiumError, OSError, Image.DecompressionBombError):
-            continue
-    return found
+                continue
+            if number in whole:
+                read_image(source, name=row["path"])
+            with Image.open(io.BytesIO(source), formats=FORMATS) as image:  # the header only
+                found.append(image.size)
+        except (PodiumError, OSError, Image.DecompressionBombError) as error:
+            faults.append(str(error))
+    if not faults:
+        return found, []
+    return found, [f"{len(faults)} of {n_images} images that were looked at cannot be read, such as: {faults[0]}"]

@@ -6,7 +6,7 @@ for proposal in guess(Path("data/raw/new")): print(proposal.layout, proposal.why
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -92,7 +92,7 @@ def tables(root: Path) -> Iterator[Proposal]:
     train = max(labelled, key=lambda table: ("train" in table.path.name.lower(), len(table.frame)))
     others = [table for table in known if table.path != train.path]
     label, why = (
-        label_columns(train)[0],
+        label_columns(train, asked=[str(name) for table in known if is_sample(table.path) for name in table.frame])[0],
         [f"{named(root, train)} names images of {train.folder or 'the root'} by {train.column}"],
     )
     why.append(f"{label} holds its labels: {train.frame[label].nunique()} different ones")
@@ -130,7 +130,16 @@ def with_sample(root: Path, train: Tabled, others: list[Tabled], label: str, why
     if group and train.frame[group].nunique() < len(train.frame):
         options["group"] = group
         why.append(f"{group} repeats: its images share a fold")
+    elif repeating := [
+        f"{name} ({train.frame[name].nunique():,} different)" for name in columns if repeats(train, name)
+    ]:
+        why.append(f"unused columns: {', '.join(repeating[:5])}; images that belong together? prepare.options.group")
     return Proposal("csv_images", root, options, tuple(why))
+
+
+def repeats(table: Tabled, column: str) -> bool:
+    """Whether a column's values could be groups: several, and fewer than images."""
+    return 1 < table.frame[column].nunique() < len(table.frame)
 
 
 def class_names(path: Path, values: set[str]) -> tuple[str, str] | None:
@@ -214,7 +223,9 @@ def image_folders(root: Path, near: Path) -> Iterator[str]:
     """Folders that may hold a table's images: those with images in them, beside the table first, then the root."""
     holding = [top for top in below(root, DEEPEST) if next(images_in(top), None) is not None]
     holding.sort(key=lambda top: near not in top.parents)
-    yield from (top.relative_to(root).as_posix() for top in holding[:50])
+    around = [above for top in holding for above in top.parents if root in above.parents]  # of images by sub-folder
+    around.sort(key=lambda top: (near not in top.parents, -len(top.parts)))
+    yield from (top.relative_to(root).as_posix() for top in [*holding[:50], *dict.fromkeys(around)][:60])
     yield ""
 
 
@@ -229,13 +240,15 @@ def sampled(folder: Path) -> Iterator[Path]:
                 return
 
 
-def label_columns(table: Tabled) -> list[str]:
-    """Columns that may hold labels: values that repeat; names that say so first."""
+def label_columns(table: Tabled, *, asked: Sequence[str] = ()) -> list[str]:
+    """Columns that may hold labels: values that repeat; those `asked` for by a sample first, then by their names."""
     likely = re.compile(r"(label|target|class|category|ans|y)(_?(id|name))?", re.IGNORECASE)
     box = box_columns(table)
     columns = [str(column) for column in table.frame if column != table.column and column not in box]
     columns = [column for column in columns if 1 < table.frame[column].nunique() < max(3, len(table.frame))]
-    return sorted(columns, key=lambda column: (not likely.fullmatch(column), table.frame[column].nunique()))
+    return sorted(
+        columns, key=lambda name: (name not in asked, not likely.fullmatch(name), table.frame[name].nunique())
+    )
 
 
 def box_columns(table: Tabled) -> list[str]:

@@ -73,6 +73,28 @@ def test_init_finds_other_names(tmp_path: Path, capsys: pytest.CaptureFixture[st
     assert not (tmp_path / "params.yaml").exists()
 
 
+def test_init_says_what_it_saw_and_what_a_run_will_cost(tmp_path: Path) -> None:
+    rows: list[tuple[object, ...]] = [("file", "photographer", "kind")]
+    for i in range(30):
+        competitions.save(tmp_path / f"wear/train_images/{i % 2}/p{i}.png", competitions.picture(i % 3, i))
+        rows.append((f"p{i}", i // 10, f"kind {i % 3}"))
+    competitions.write(tmp_path / "wear/train.csv", rows)
+    competitions.save(tmp_path / "wear/test_images/a/q.png", competitions.picture(0, 50))
+    competitions.write(tmp_path / "wear/sample.csv", [("file", "kind"), ("q", "kind 0")])
+    broken = tmp_path / "wear/train_images/0/p4.png"
+    broken.write_bytes(broken.read_bytes()[:-40])
+    init.main(tmp_path / "wear", write=True, params=tmp_path / "params.yaml")
+    text, values = (tmp_path / "params.yaml").read_text(), read_params(tmp_path / "params.yaml").values
+    told = values["prepare"]["options"]
+    assert (told["train_images"], told["test_images"]) == ("train_images", "test_images/a")
+    assert "not listed" not in text
+    assert "unused columns: photographer (3 different)" in text
+    assert "1 of 30 images that were looked at cannot be read, such as: train_images/0/p4.png" in text
+    assert f"training reads {30 * 2 * 11 * 3 * 10:,} images" in text
+    assert (values["train"]["threads"], values["augment"]["mixup"]) == (1, {"probability": 0.1})
+    assert values["submit"]["name"] == "wear"
+
+
 def test_init_refuses_what_it_does_not_know(tmp_path: Path) -> None:
     with pytest.raises(DataError, match="fits no layout: no table names its images"):
         init.main(tmp_path)
