@@ -29,6 +29,7 @@ SECTIONS = [
 WHERE = ["test", "train", "train-test"]  # in which table(s) both of a pair are
 WIDTH, HEIGHT = 300, 84  # of a small chart, in its own units
 MOST_CLASSES, MOST_PAIRS, MOST_POINTS = 60, 24, 1500
+SHOWN = 28  # pictures of each side: four full rows
 
 
 @dataclass(frozen=True)
@@ -128,8 +129,8 @@ def write_exploration(
         histograms=histograms(findings),
         sizes=sizes(findings),
         strips=[
-            ("Training images", strip(findings.train, 24, random)),
-            ("Test images", strip(findings.test, 24, random)),
+            ("Training images", strip(findings.train, SHOWN, random)),
+            ("Test images", strip(findings.test, SHOWN, random)),
         ],
         extremes=extremes(findings),
         pairs=pair_rows(findings),
