@@ -183,8 +183,11 @@ def test_pictures_are_there_and_the_close_view_says_what_each_source_says(
     visit: Visit, site: tuple[Path, Material]
 ) -> None:
     page = visit.open("gallery")
+    assert [url for url in visit.requests if "/details/" in url] == [], "nobody looked closely yet"
     page.locator(".tile-button").first.click()
     page.wait_for_function("document.getElementById('view-image').naturalWidth > 0")
+    page.wait_for_function("document.querySelectorAll('#view-near figure').length > 0")
+    assert [url.rsplit("/", 2)[1:] for url in visit.requests if "/details/" in url] == [["details", "test-000.js"]]
     assert page.locator("#view-says tr").count() == len(site[1].sources)
     assert page.locator("#view-near figure").count() == 2
     assert page.locator("#view-says").inner_text().count("label only") == 2
@@ -269,6 +272,19 @@ def test_confusions_are_read_by_pointing(visit: Visit) -> None:
     assert "name" in page.locator("#hint").inner_text()
     page.select_option("#source", "0")
     assert page.locator("#confused tr").count() > 0
+
+
+def test_a_script_that_was_put_into_a_page_does_not_run(
+    browser: Any, site: tuple[Path, Material], tmp_path: Path
+) -> None:
+    (tmp_path / "evil.js").write_text("window.__pwn = 1")
+    text = (site[0] / "gallery.html").read_text()
+    put = '<script src="evil.js"></script><script>window.__pwn = 2</script></body>'
+    (tmp_path / "gallery.html").write_text(text.replace("</body>", put))
+    visit = visit_of(browser, tmp_path)
+    assert visit.open("gallery").evaluate("window.__pwn") is None
+    assert len(visit.errors) >= 2, "the browser says that it refused them"
+    visit.page.context.close()
 
 
 def test_forty_hostile_names_in_every_field_do_nothing(browser: Any, tmp_path: Path) -> None:
