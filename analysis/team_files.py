@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 import numpy as np
+import pandas as pd
 
 from analysis.team_formats import Competition, Raw, TeamOptions, read_raw, refuse_pickle, shortened, steadily
 from analysis.team_matching import explain_ids, label_positions, match_classes, match_ids, text_order
@@ -213,3 +214,13 @@ def with_equals(files: Sequence[TeamFile]) -> list[TeamFile]:
         twin = next((other.name for other in result if (other.labels == file.labels).all()), None)
         result.append(replace(file, notes=(*file.notes, f"equal to {twin}")) if twin else file)
     return result
+
+
+def known_taint(team: TeamFolder, ledger: pd.DataFrame | None) -> TeamFolder:
+    """The files with a note where the ledger knows their bytes as tainted, though no sidecar lies beside them."""
+    if ledger is None or not {"sha256", "tainted"} <= set(ledger.columns):
+        return team
+    known = set(ledger.loc[ledger["tainted"] == "yes", "sha256"])
+    note = "tainted: the ledger says that hand-made test labels are in it"
+    files = [replace(file, notes=(*file.notes, note)) if sha256(file.path) in known else file for file in team.files]
+    return replace(team, files=files)

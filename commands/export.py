@@ -67,6 +67,7 @@ def main(
 ) -> None:
     """Write images into folders by class, by prediction, or by pairs of classes that are confused or disputed."""
     from analysis.albums import refuse_foreign, write_albums
+    from analysis.disputes import between_two, by_dispute
     from analysis.pictures import Pictures
     from stages.tables import read_index
     from storage.shards import Shards
@@ -88,7 +89,8 @@ def main(
         items = by_predicted(data, places, source)
     elif disputed:
         sources, tainted = all_sources(data, places)
-        items = between_two(data, sources, between) if between else by_dispute(data, sources, team)
+        names = data.classes.names
+        items = between_two(names, sources, between) if between else by_dispute(names, sources)
     else:
         items = by_suspicion(data, places, source) if suspicious else by_confusion(data, places, source)
     shards = Shards(data.folder)
@@ -150,41 +152,6 @@ def by_suspicion(data: Index, places: Places, source: str) -> list[Item]:
         label, other = names[int(found["label"])], names[int(found["suggested"])]
         text = f"labelled {label} ({100 * found['own']:.1f}%), looks like {other} ({100 * found['other']:.1f}%)"
         items.append(Item(f"{label} perhaps {other}", "train", int(rows[int(found["row"])]), text, place))
-    return items
-
-
-def by_dispute(data: Index, sources: dict[str, Any], team: Path) -> list[Item]:
-    """Test images that not all sources label alike, by the two labels named most; the closest calls first."""
-    from analysis.albums import Item
-
-    if len(sources) < 2:
-        raise DataError(f"a dispute needs two sources; found {sorted(sources)}. Train, or put files into {team}")
-    names, items = data.classes.names, []
-    for row in range(len(data.test)):
-        votes: dict[int, list[str]] = {}
-        for name, labels in sources.items():
-            votes.setdefault(int(labels[row]), []).append(name)
-        if len(votes) > 1:
-            ranked = sorted(votes, key=lambda label: (-len(votes[label]), label))
-            pair = " or ".join(names[label] for label in sorted(ranked[:2]))
-            text = "; ".join(f"{names[label]}: {', '.join(votes[label])}" for label in ranked)
-            items.append(Item(pair, "test", row, text, len(votes[ranked[0]]) - len(votes[ranked[1]])))
-    return items
-
-
-def between_two(data: Index, sources: dict[str, Any], between: list[str]) -> list[Item]:
-    """Test images on which two sources differ, by what each says."""
-    from analysis.albums import Item
-
-    short = {Path(name).stem: name for name in sources} | {name: name for name in sources}
-    unknown = [name for name in between if name not in short]
-    if unknown:
-        raise ParamsError(f"--between {unknown[0]}: there are {', '.join(sorted(sources))}")
-    one, other = between
-    names, items = data.classes.names, []
-    for row, (a, b) in enumerate(zip(sources[short[one]], sources[short[other]], strict=True)):
-        if a != b:
-            items.append(Item(f"{one} says {names[a]}, {other} says {names[b]}", "test", row, "", row))
     return items
 
 

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import json
 import sys
-from dataclasses import replace
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
@@ -24,7 +23,7 @@ from analysis.report import write_report
 from analysis.report_material import Look, Material
 from analysis.sources import Array, Held, Source
 from analysis.team_diagnosis import diagnose
-from analysis.team_files import TeamFile, TeamFolder, read_team
+from analysis.team_files import TeamFile, TeamFolder, known_taint, read_team
 from analysis.team_formats import Competition, TeamSettings
 from stages.entry import entry
 from stages.params import run_lists, section
@@ -42,7 +41,6 @@ from stages.tables import (
     read_folds,
     read_index,
 )
-from storage.atomic import sha256
 from storage.csvfile import read_csv
 from storage.errors import DataError, IntegrityError, printable
 from storage.shards import Shards
@@ -119,16 +117,6 @@ def team_sources(
         every = (*file.notes, *([odd] if odd else []), *notes)
         result.append(Source(name, "team", labels, shares, held_labels, held_shares, board, every))
     return result
-
-
-def known_taint(team: TeamFolder, ledger: pd.DataFrame | None) -> TeamFolder:
-    """The files with a note where the ledger knows their bytes as tainted, though no sidecar lies beside them."""
-    if ledger is None or not {"sha256", "tainted"} <= set(ledger.columns):
-        return team
-    known = set(ledger.loc[ledger["tainted"] == "yes", "sha256"])
-    note = "tainted: the ledger says that hand-made test labels are in it"
-    files = [replace(file, notes=(*file.notes, note)) if sha256(file.path) in known else file for file in team.files]
-    return replace(team, files=files)
 
 
 def held_of(file: TeamFile | None, held: Held, index: Index) -> tuple[Array | None, Array | None, tuple[str, ...]]:
