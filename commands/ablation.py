@@ -14,18 +14,18 @@ import typer
 
 from storage.errors import ParamsError
 
-Against = Annotated[list[str], typer.Option(help="NAME=FOLDER: predictions made without the step NAME")]
+Against = Annotated[list[str], typer.Option(help="NAME=FOLDER: predictions made without the step NAME.")]
 
 
 def main(
     against: Against,
     *,
-    index: Annotated[Path, typer.Option(help="folder of the index")] = Path("data/index"),
-    folds: Annotated[Path, typer.Option(help="table of the folds")] = Path("data/folds/folds.parquet"),
-    predictions: Annotated[Path, typer.Option(help="our predictions")] = Path("data/predictions"),
-    blend: Annotated[Path, typer.Option(help="folder of the blend")] = Path("data/blend"),
-    out: Annotated[Path, typer.Option(help="folder to write to")] = Path("analysis"),
-    params: Annotated[Path, typer.Option(help="parameters")] = Path("params.yaml"),
+    index: Annotated[Path, typer.Option(help="Folder of the index.")] = Path("data/index"),
+    folds: Annotated[Path, typer.Option(help="Table of the folds.")] = Path("data/folds/folds.parquet"),
+    predictions: Annotated[Path, typer.Option(help="Our predictions.")] = Path("data/predictions"),
+    blend: Annotated[Path, typer.Option(help="Folder of the blend.")] = Path("data/blend"),
+    out: Annotated[Path, typer.Option(help="Folder to write to.")] = Path("analysis"),
+    params: Annotated[Path, typer.Option(help="Parameters.")] = Path("params.yaml"),
 ) -> None:
     """What a step of the training gained, on honest scores."""
     from analysis import ablation

@@ -49,6 +49,7 @@ augment:
 train:
   size: {size}
   epochs: {epochs}
+  metric: macro_f1                   # what training watches: macro_f1, accuracy, log_loss
 {speed}  seed: 0
 
 models:
@@ -56,7 +57,7 @@ models:
 
 blend:
   method: auto
-  metric: macro_f1                   # macro_f1, accuracy, balanced_accuracy, log_loss, qwk
+  metric: macro_f1                   # of the contest: macro_f1, accuracy, balanced_accuracy, log_loss, qwk
 
 submit:
   name: {name}  # of the CSV in submissions/
@@ -109,6 +110,9 @@ def main(
         return
     known = "\n".join(f"  {name:<14} {text}" for name, text in LAYOUTS.items())
     told = "\n".join(refused) or "no table names its images, and no folders look like classes"
+    inside = [folder for folder in sorted(path.glob("raw/*")) + sorted(path.iterdir()) if folder.is_dir()]
+    if fits := next((folder for folder in inside[:20] if guess(folder)), None):
+        raise DataError(f"{path} fits no layout; it looks like the folder around a competition: podium init '{fits}'")
     raise DataError(f"{path} fits no layout: {told}\nSet prepare.layout and prepare.options yourself:\n{known}")
 
 

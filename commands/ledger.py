@@ -15,7 +15,7 @@ from storage.atomic import sha256, write_text
 from storage.errors import DataError, IntegrityError, ParamsError
 
 app = typer.Typer(add_completion=False, pretty_exceptions_enable=False, no_args_is_help=True)
-Book = Annotated[Path, typer.Option("--ledger", help="the ledger")]
+Book = Annotated[Path, typer.Option("--ledger", help="The ledger.")]
 IndexFolder = Annotated[Path, typer.Option("--index", help="Folder of the index: which competition this is.")]
 BOOK, INDEX = Path("submissions/ledger.csv"), Path("data/index")
 RANGES = {"log_loss": (0.0, math.inf), "qwk": (-1.0, 1.0)}  # of other metrics: 0 to 1
@@ -68,11 +68,11 @@ def expect_possible(metric: str, scores: dict[str, float | None]) -> None:
 
 @app.command()
 def add(
-    file: Annotated[Path, typer.Argument(help="the submission's CSV")],
+    file: Annotated[Path, typer.Argument(help="The submission's CSV.")],
     *,
-    public: Annotated[float | None, typer.Option(help="score on the public board")] = None,
-    private: Annotated[float | None, typer.Option(help="score on the private board")] = None,
-    note: Annotated[str, typer.Option(help="anything worth remembering")] = "",
+    public: Annotated[float | None, typer.Option(help="Score on the public board.")] = None,
+    private: Annotated[float | None, typer.Option(help="Score on the private board.")] = None,
+    note: Annotated[str, typer.Option(help="Anything worth remembering.")] = "",
     book: Book = BOOK,
     index: IndexFolder = INDEX,
 ) -> None:

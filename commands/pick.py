@@ -52,7 +52,7 @@ def unfit(path: Path, content: dict[str, Any], here: str) -> str:
 
 
 def main(
-    submissions: Annotated[Path, typer.Option(help="folder of the submissions")] = Path("submissions"),
+    submissions: Annotated[Path, typer.Option(help="Folder of the submissions.")] = Path("submissions"),
     book: Book = BOOK,
     index: IndexFolder = INDEX,
 ) -> None:

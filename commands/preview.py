@@ -15,7 +15,7 @@ import typer
 
 from storage.errors import DataError
 
-GAP = 2  # pixels between pictures
+GAP, HEADER = 2, 18  # pixels between pictures, and above them
 
 
 def main(
@@ -52,9 +52,20 @@ def main(
         mixed = np.min([draws.columns.get(kind, np.ones(copies)) for kind in ("mixup", "cutmix")], axis=0) < 1
         made = [copier.render_drawn(prepared, draws, k, partner=other if mixed[k] else None) for k in range(copies)]
         rows.append(np.concatenate([thumbnail(picture, side) for picture in [pixels, *made]], axis=1))
-    sheet = np.concatenate(rows, axis=0)
+    sheet = np.concatenate([header(rows[0].shape[1], side), *rows], axis=0)
     write_bytes(out, cv2.imencode(".png", sheet[..., ::-1])[1].tobytes())
     print(f"preview: {len(chosen)} images, {copies} copies of each, in {out}")
+
+
+def header(width: int, side: int) -> Any:
+    """A line above the sheet: which column is the original.  # (HEADER, width, 3)"""
+    import cv2
+    import numpy as np
+
+    line = np.full((HEADER, width, 3), 255, dtype=np.uint8)
+    for text, left in (("original", 2), ("copies, as the augment stage makes them", side + GAP + 2)):
+        cv2.putText(line, text, (left, HEADER - 5), cv2.FONT_HERSHEY_SIMPLEX, 0.4, (60, 60, 60), 1, cv2.LINE_AA)
+    return line
 
 
 def index_images(folder: Path, count: int) -> Any:

@@ -15,10 +15,10 @@ from storage.errors import DataError
 
 
 def main(
-    metrics: Annotated[Path, typer.Option(help="the blend's scores")] = Path("data/blend/metrics.json"),
-    submissions: Annotated[Path, typer.Option(help="folder of the submissions")] = Path("submissions"),
-    report: Annotated[Path, typer.Option(help="the report's first page")] = Path("analysis/report/index.html"),
-    params: Annotated[Path, typer.Option(help="parameters")] = Path("params.yaml"),
+    metrics: Annotated[Path, typer.Option(help="The blend's scores.")] = Path("data/blend/metrics.json"),
+    submissions: Annotated[Path, typer.Option(help="Folder of the submissions.")] = Path("submissions"),
+    report: Annotated[Path, typer.Option(help="The report's first page.")] = Path("analysis/report/index.html"),
+    params: Annotated[Path, typer.Option(help="Parameters.")] = Path("params.yaml"),
 ) -> None:
     """Say what exists, what it is worth, and what to try next."""
     from rich.console import Console

@@ -75,15 +75,15 @@ def arrived(
 
 
 def main(
-    file: Annotated[Path, typer.Argument(help="the submission's CSV")],
+    file: Annotated[Path, typer.Argument(help="The submission's CSV.")],
     *,
-    message: Annotated[str, typer.Option("--message", "-m", help="what the site shows beside it")] = "",
-    competition: Annotated[str, typer.Option(help="overrides submit.competition")] = "",
-    index: Annotated[Path, typer.Option(help="folder of the index")] = Path("data/index"),
+    message: Annotated[str, typer.Option("--message", "-m", help="What the site shows beside it.")] = "",
+    competition: Annotated[str, typer.Option(help="Overrides submit.competition.")] = "",
+    index: Annotated[Path, typer.Option(help="Folder of the index.")] = Path("data/index"),
     book: Book = BOOK,
-    params: Annotated[Path, typer.Option(help="parameters")] = Path("params.yaml"),
-    wait: Annotated[float, typer.Option(help="seconds to wait for the entry")] = 120.0,
-    pause: Annotated[float, typer.Option(help="seconds between two looks")] = 5.0,
+    params: Annotated[Path, typer.Option(help="Parameters.")] = Path("params.yaml"),
+    wait: Annotated[float, typer.Option(help="Seconds to wait for the entry.")] = 120.0,
+    pause: Annotated[float, typer.Option(help="Seconds between two looks.")] = 5.0,
 ) -> None:
     """Check a submission, send it, see that it arrived, note it in the ledger."""
     from analysis import ledger

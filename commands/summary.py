@@ -11,6 +11,7 @@ podium summary --list convnext     names of backbones that contain a text
 from __future__ import annotations
 
 import json
+import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -38,14 +39,18 @@ def main(
     if listed is not None:
         from models.names import names
 
-        print("\n".join(name for name in names() if listed.lower() in name))
+        found = [name for name in names() if listed.lower() in name]
+        if not found:
+            raise ParamsError(f"no backbone's name contains {listed!r}")
+        print("\n".join(found))
         return
     if model is None:
         raise ParamsError("name a model of params.yaml or a backbone, or look for one: podium summary --list resnet")
+    chosen = chosen_params(model, params)
+    print(f"{model}: {chosen.backbone}, being built ...", file=sys.stderr, flush=True)
     from models.network import build_network
     from models.summary import summarise
 
-    chosen = chosen_params(model, params)
     if size is not None:
         chosen = chosen.model_copy(update={"size": size})
     network, preprocessing = build_network(chosen, classes or count_classes(index))
@@ -83,15 +88,19 @@ def measured_memory(params: ModelParams, n_classes: int) -> str:
 
 def chosen_params(model: str, path: Path) -> ModelParams:
     """A model of params.yaml, or a bare backbone with the section `train`."""
-    from models.names import origin
+    from models.names import names, origin
     from models.schema import ModelParams, TrainParams, member_values
     from stages.model_params import member_params
     from stages.params import check, read_params
+    from storage.names import near
 
     if path.is_file():
         read = read_params(path)
         if model in (read.values.get("models") or {}):
             return member_params(model, path)
+        own = near(model, read.values.get("models") or {}, likeness=0.7)
+        if own and model not in names():
+            raise ParamsError(f"{path}: models.{model} is missing; did you mean {own[0]}?")
         origin(model)
         train = read.values.get("train") or {}
         check(read, ("train",), train, TrainParams)

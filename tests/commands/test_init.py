@@ -101,6 +101,11 @@ def test_init_refuses_what_it_does_not_know(tmp_path: Path) -> None:
     with pytest.raises(DataError, match="is not a folder"):
         init.main(tmp_path / "absent")
     competitions.documents(tmp_path / "raw", each=2, tests=2, width=32)
+    (tmp_path / "around/raw").mkdir(parents=True)
+    (tmp_path / "raw").rename(tmp_path / "around/raw/wear")
+    with pytest.raises(DataError, match=r"folder around a competition: podium init '.*around/raw/wear'"):
+        init.main(tmp_path / "around")
+    (tmp_path / "around/raw/wear").rename(tmp_path / "raw")
     table = tmp_path / "raw/train.csv"
     table.write_text(table.read_text() + "../x.jpg,1\n")
     with pytest.raises(DataError, match="path leaves data root"):

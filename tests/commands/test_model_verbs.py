@@ -127,6 +127,10 @@ def test_summary_of_a_bare_backbone_and_of_a_wrong_name(capsys: Capture) -> None
     assert capsys.readouterr().out.split() == ["squeezenet1_0", "squeezenet1_1"]
     with pytest.raises(ParamsError, match="did you mean"):
         summary.main("test_resnett")
+    with pytest.raises(ParamsError, match=r"models\.lonng is missing; did you mean long\?"):
+        summary.main("lonng")
+    with pytest.raises(ParamsError, match="no backbone's name contains 'zzz'"):
+        summary.main(listed="zzz")
 
 
 def test_the_rate_finder_proposes_a_rate_and_writes_its_curve(capsys: Capture) -> None:

@@ -8,7 +8,7 @@ import pytest
 
 from augmentation.copies import Copier
 from augmentation.recipe import AugmentParams
-from commands.preview import GAP, main
+from commands.preview import GAP, HEADER, main
 from storage.errors import DataError
 from tests.small_index import digits, index_of
 
@@ -33,7 +33,7 @@ def sheet(place: Path, **options):
 @pytest.mark.parametrize("folder", [None, "pictures"])
 def test_a_row_per_image_and_a_column_per_copy(place, folder):
     picture = sheet(place, images=folder and place / folder)
-    assert picture.shape == (3 * (28 + GAP), 5 * (28 + GAP), 3)
+    assert picture.shape == (HEADER + 3 * (28 + GAP), 5 * (28 + GAP), 3)
 
 
 def test_it_shows_what_the_stage_would_make(place):
@@ -41,8 +41,8 @@ def test_it_shows_what_the_stage_would_make(place):
     picture = sheet(place, images=place / "pictures", sources=1)
     clean = cv2.imread(str(place / "pictures/0.png"), cv2.IMREAD_COLOR_RGB)
     copier = Copier(AugmentParams.model_validate({"size": 28, "mixup": {"probability": 0}}))
-    assert np.array_equal(picture[:28, :28], clean)
-    assert np.array_equal(picture[:28, 90:118], copier.render(clean, "0.png", 2))
+    assert np.array_equal(picture[HEADER : HEADER + 28, :28], clean)
+    assert np.array_equal(picture[HEADER : HEADER + 28, 90:118], copier.render(clean, "0.png", 2))
 
 
 def test_a_folder_without_pictures_is_named(place):
