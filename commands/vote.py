@@ -141,7 +141,7 @@ def show(
             f"{changed:,}",
         )
     console.print(table)
-    if len(found.names) == 2 and scores:
+    if len(found.names) == 2 and scores and method != "soft":
         console.print("[dim]two files: where they differ, the one with the better score is believed[/]")
     console.print(
         "[dim]* by agreement with the others: a ranking only, no accuracy; it fails where files copy each other[/]"
