@@ -2,7 +2,7 @@
 
 Run: python -m benchmarks.team        (writes benchmarks/results/team.json; five minutes)
 Fresh teams of each kind in several settings: numbers of files, classes and rows, and the part that the board shows.
-No constant of the vote was chosen on these seeds. A row of 3,140 is 0.032 points.
+No constant of the vote was fitted on these seeds. A row of 3,140 is 0.032 points.
 deslib is optional: without it, its pairwise loop is stood in for by numpy, pair by pair and measure by measure.
 """
 
