@@ -15,6 +15,7 @@ import pytest
 
 from models.schema import ModelParams
 from models.weights import load_member
+from stages.model_params import member_params
 from stages.probabilities import (
     Probabilities,
     read_member,
@@ -28,7 +29,6 @@ from stages.tables import (
     read_folds,
     read_index,
 )
-from stages.model_params import member_params
 from stages.train import duration, main, online_copies
 from storage.errors import DataError, IntegrityError, ParamsError, ResourceError
 from tests.small_index import digits
