@@ -74,7 +74,7 @@ def read_back(name: str) -> Reader:
     rows = [(name, [name, name])]
     page = render("diff.html", title=name, names=[name, name], cells=[[None, (name, 0.5)], [(name, 0.5), None]],
                   files=[name, name], notes=[(name, name)], n_rows=1, n_open=0, n_differing=1,
-                  pairs=[(name, name, 1, 1.0)], rows=rows, note=name)  # fmt: skip
+                  pairs=[(name, name, 1, 1.0)], rows=rows, note=name, ordered=True, pictures={})  # fmt: skip
     reader = Reader()
     reader.feed(page)
     return reader
