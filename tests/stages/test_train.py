@@ -70,7 +70,8 @@ def test_three_folds_make_a_member_that_the_blend_can_read(contest: Path, monkey
     assert len(member.test) == TEST
     expected = {
         "model.json", "model.safetensors", "metrics.json", "curves.csv", "per_class.csv", "confusion.csv",
-        "confused_pairs.csv", "worst.csv", "confusion.png", "curves.png", "roc_pr.png", "worst.png",
+        "confused_pairs.csv", "worst.csv", "confused_pairs.png", "confusion.png", "curves.png",
+        "roc_pr.png", "worst.png",
     }  # fmt: skip
     assert {path.name for path in runs[0].iterdir()} == expected
     metrics = json.loads((runs[0] / "metrics.json").read_text())
