@@ -31,13 +31,12 @@ SEARCH: dict[str, tuple[float, float]] = {  # where each knob is looked for at f
     "jpeg.quality": (10, 100),
 }
 COINS = ("noise.before_blur",)
-TRIED: dict[str, tuple[float, ...]] = {  # geometry and hue are hard to read off one image; a few settings are compared
+TRIED: dict[str, tuple[float, ...]] = {  # geometry cannot be read off single images; a few settings are compared
     "flip.horizontal": (0.5,),
     "flip.vertical": (0.5,),
     "rotate.degrees": (10, 20, 30, 45, 60, 90, 180),
     "shift.fraction": (0.05, 0.1, 0.2),
     "scale.factor": (0.1, 0.2, 0.3),
-    "jitter.hue": (15, 30, 60),
 }
 FAR = 0.15  # share of copies that explore beyond the belief, for each knob on its own
 N_BINS = 12
@@ -62,7 +61,7 @@ class Knob:
     probability: float
     single: bool  # the only range of its operation, so that its probability can be told
     coin: bool = False
-    frozen: bool = False  # found by comparing, or found to be unneeded: stays as it is
+    frozen: bool = False  # found to be unneeded: stays neutral
 
     @property
     def name(self) -> str:
@@ -74,7 +73,7 @@ def first_belief() -> list[Knob]:
     """Noise and blur anywhere, everything else neutral."""
     read = [range_knob(place, search) for place, search in SEARCH.items()] + [coin_knob(place) for place in COINS]
     coins = [without(coin_knob(place)) for place in TRIED if place.startswith("flip.")]
-    widths = [without(range_knob(place, (-1, 1))) for place in TRIED if not place.startswith(("flip.", "jitter."))]
+    widths = [without(range_knob(place, (-1, 1))) for place in TRIED if not place.startswith("flip.")]
     return [*read, *coins, *widths]
 
 
@@ -83,9 +82,7 @@ def settings(knob: Knob) -> list[Knob]:
     if knob.name in TRIED and knob.coin:
         return [replace(knob, probability=0.5)]
     if knob.name in TRIED:
-        found = replace(knob, frozen=True)
-        widths = [replace(found, low=knob.neutral - width, high=knob.neutral + width) for width in TRIED[knob.name]]
-        return widths if knob.frozen or does_nothing(knob) else [without(knob), *widths]
+        return [replace(knob, low=knob.neutral - width, high=knob.neutral + width) for width in TRIED[knob.name]]
     if does_nothing(knob):
         return []
     always = [replace(knob, probability=1.0, single=False)] if knob.single and knob.probability < 1 else []

@@ -35,7 +35,7 @@ ROUND = (400, 2000)  # fewest and most copies of a round
 COMPARED = (200, 1000)  # fewest and most copies, and test images, whose two-sample AUC judges a belief
 LEARNT = 6000  # copies, the latest, that the trees learn from
 EARLY = 3  # rounds that look everywhere
-SETTINGS = 28  # about so many settings are compared as wholes
+SETTINGS = 26  # about so many settings are compared as wholes
 WORTH = 0.002  # of AUC, that a knob has to bring
 FEWEST = 50  # images of either side
 
