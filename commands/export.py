@@ -159,9 +159,12 @@ def all_sources(data: Index, places: Places) -> tuple[dict[str, Any], bool]:
     """({name: labels of the test images} of the members and team-mates' files, whether hand-made labels are in one)."""
     from analysis.team_files import read_team
     from commands.diff import team_options
+    from stages.params import run_lists
 
-    folders = sorted(places.predictions.iterdir()) if places.predictions.is_dir() else []
-    found = {folder.name: test_predictions(data, places, folder.name)[0] for folder in folders}
+    trained = sorted(folder.name for folder in places.predictions.glob("*"))
+    if places.params.is_file():  # the others were trained for an earlier contest
+        trained = [name for name in run_lists(places.params)[0] if name in trained]
+    found = {name: test_predictions(data, places, name)[0] for name in trained}
     team = read_team(places.team, competition(data), team_options(places.params)[0])
     for message in team.refused.values():
         print(printable(f"warning: {message}"), file=sys.stderr)

@@ -26,7 +26,7 @@ def export(contest: Contest, out: Path, *arguments: str) -> pd.DataFrame:
     """Run the verb and read its table back."""
     folder = contest.folder
     places = {"--index": "data/index", "--folds": "data/folds/folds.parquet", "--predictions": "data/predictions"}
-    places |= {"--blend": "data/blend", "--team": "submissions/team"}
+    places |= {"--blend": "data/blend", "--team": "submissions/team", "--params": "params.yaml"}
     words = [word for option, path in places.items() for word in (option, str(folder / path))]
     with pytest.raises(SystemExit) as ended:
         run("export", [*arguments, "--out", str(out), *words])
@@ -70,6 +70,7 @@ def test_by_pair_shows_the_mistakes_on_held_out_images(contest: Contest, tmp_pat
 
 
 def test_disputes_name_who_said_what(contest: Contest, tmp_path: Path) -> None:
+    (contest.folder / "data/predictions/of an earlier contest/0").mkdir(parents=True)
     table = export(contest, tmp_path / "x", "--by", "pair", "--disputed")
     labels = {
         name: pd.read_csv(contest.folder / f"submissions/team/{name}.csv").set_index("ID")["target"]
