@@ -32,7 +32,7 @@ class Options:
 
     metric: str = "macro_f1"
     power: float = 0.5
-    shrink: float = 0.2
+    shrink: float = 0.0  # of the linear weights; 0: chosen by cross-validated log-loss
     ridge: float = 0.0  # of the log-linear pool; 0: chosen by cross-validated log-loss
     rounds: int = 50
     bags: int = 20

@@ -18,7 +18,7 @@ from analysis.calibration import calibrated, temperature
 from analysis.ensemble import Blend, Options, heated
 from analysis.library import Library, evenly
 from analysis.metrics import true_logs
-from analysis.pool_weights import Features, choose_ridge, linear_weights, log_linear_weights
+from analysis.pool_weights import FEW, Features, choose_ridge, choose_shrink, linear_weights, log_linear_weights
 from analysis.pools import (
     KINDS,
     LinearPool,
@@ -126,9 +126,11 @@ def hard(library: Library, options: Options) -> tuple[Pool, ...]:
 
 
 def weighted(library: Library, options: Options) -> tuple[Pool, ...]:
-    """Soft voting with the convex log-loss weights, shrunk to uniform by `blend.shrink` pseudo-rows."""
+    """Soft voting with the convex log-loss weights, shrunk to uniform by pseudo-rows (cross-validated log-loss)."""
     own = true_logs(library.log_probabilities, library.labels)
-    return (LinearPool(tuple(linear_weights(own, shrink=options.shrink).tolist())),)
+    few = evenly(len(library.labels), FEW)
+    shrink = options.shrink or choose_shrink(own[:, few], splits(library, parts=3)[few])
+    return (LinearPool(tuple(linear_weights(own, shrink=shrink).tolist())),)
 
 
 def log_linear(library: Library, options: Options) -> tuple[Pool, ...]:

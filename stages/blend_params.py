@@ -79,7 +79,12 @@ class BlendParams(Section):
         "index and folds, for example a team-mate's data/blend; list the folder under blend's deps in dvc.yaml",
     )
     power: float = Field(0.5, gt=0, le=10, description="exponent of the power mean")
-    shrink: float = Field(0.2, ge=0, le=10, description="pseudo-rows toward uniform weights, as a share of the rows")
+    shrink: float = Field(
+        0.0,
+        ge=0,
+        le=10,
+        description="pseudo-rows toward uniform weights, as a share of the rows; 0: chosen by cross-validated log-loss",
+    )
     rounds: int = Field(50, ge=1, le=1000, description="rounds of greedy selection")
     bags: int = Field(20, ge=1, le=1000, description="bags of the bagged greedy selection")
     compare_with: list[Method] = Field(

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from scipy.optimize import minimize
 
 from analysis.metrics import true_class
-from analysis.pool_weights import Features, choose_ridge, linear_weights, log_linear_weights
+from analysis.pool_weights import Features, choose_ridge, choose_shrink, linear_weights, log_linear_weights
 from analysis.pools import LinearPool, LogLinearPool, Pool, PowerPool, RankPool, VotePool
 from tests.blend_tables import library_of_members
 
@@ -118,3 +118,13 @@ def test_log_linear_with_a_heavy_ridge_is_the_geometric_mean_and_a_light_one_low
     light, heavy = (features.loss(log_linear_weights(features, ridge=ridge)) for ridge in (1e-3, 10.0))
     assert light < heavy
     assert choose_ridge(library.log_probabilities, library.labels, library.folds) in (1.0, 0.1, 0.01, 0.001)
+
+
+def test_weights_are_shrunk_where_members_are_alike_and_hardly_where_one_is_plainly_better() -> None:
+    random = np.random.default_rng(0)
+    folds = np.arange(600) % 3
+    alike = np.log(random.uniform(0.3, 0.9, (4, 600)))
+    assert choose_shrink(alike, folds) == 0.2
+    better = alike.copy()
+    better[0] = np.log(random.uniform(0.9, 0.99, 600))
+    assert choose_shrink(better, folds) < 0.05
