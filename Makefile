@@ -44,7 +44,7 @@ bench-team: .venv/ready  ## votes and diversity, on simulated teams
 	@python -m benchmarks.team && python -m benchmarks.gallery
 bench-duplicates: .venv/ready  ## near duplicates: found, invented, and what many images cost
 	@python -m benchmarks.duplicates
-bench: bench-default bench-intake bench-duplicates bench-augment bench-train bench-blend bench-team  ## all of them
+bench: bench-default bench-intake bench-duplicates bench-augment bench-train bench-fashion bench-blend bench-team  ## all of them
 
 .venv/ready: pyproject.toml constraints.txt
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { echo "Python 3.11 or newer is needed: make PYTHON=python3.11 ..."; exit 1; }

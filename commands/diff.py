@@ -9,7 +9,7 @@ from __future__ import annotations
 import csv
 import io
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import numpy as np
 import typer
@@ -19,6 +19,9 @@ from analysis.label_table import LabelTable, read_label_table
 from analysis.team_formats import Competition, TeamOptions, TeamSettings
 from storage.atomic import write_text
 from storage.errors import DataError, printable
+
+if TYPE_CHECKING:
+    from stages.tables import Index
 
 MOST_PICTURES, FEW_FILES = 500, 8  # images on a page; files that stay in the order in which they were given
 FORMULA = ("=", "+", "-", "@", "\t", "\r")
@@ -66,7 +69,11 @@ def competition_at(index: Path) -> Competition | None:
         return None
     from stages.tables import read_index
 
-    data = read_index(index)
+    return as_competition(read_index(index))
+
+
+def as_competition(data: Index) -> Competition:
+    """What team-mates' files are read against."""
     classes = data.classes
     return Competition(classes.submission.row_ids, data.train["image_id"].tolist(), classes.names, classes.values)
 

@@ -25,7 +25,6 @@ from storage.errors import DataError, ParamsError, printable
 
 if TYPE_CHECKING:
     from analysis.albums import Item
-    from analysis.team_formats import Competition
     from stages.tables import Folds, Index
 
 
@@ -158,14 +157,14 @@ def by_suspicion(data: Index, places: Places, source: str) -> list[Item]:
 def all_sources(data: Index, places: Places) -> tuple[dict[str, Any], bool]:
     """({name: labels of the test images} of the members and team-mates' files, whether hand-made labels are in one)."""
     from analysis.team_files import read_team
-    from commands.diff import team_options
+    from commands.diff import as_competition, team_options
     from stages.params import run_lists
 
     trained = sorted(folder.name for folder in places.predictions.glob("*"))
     if places.params.is_file():  # the others were trained for an earlier contest
         trained = [name for name in run_lists(places.params)[0] if name in trained]
     found = {name: test_predictions(data, places, name)[0] for name in trained}
-    team = read_team(places.team, competition(data), team_options(places.params)[0])
+    team = read_team(places.team, as_competition(data), team_options(places.params)[0])
     for message in team.refused.values():
         print(printable(f"warning: {message}"), file=sys.stderr)
     order = in_index_order(data)
@@ -181,14 +180,6 @@ def in_index_order(data: Index) -> Any:
     return np.array([place[image_id] for image_id in data.test["image_id"]], dtype=np.int64)
 
 
-def competition(data: Index) -> Competition:
-    """What a team-mate's file is read against."""
-    from analysis.team_formats import Competition
-
-    classes = data.classes
-    return Competition(classes.submission.row_ids, data.train["image_id"].tolist(), classes.names, classes.values)
-
-
 def test_predictions(data: Index, places: Places, source: str) -> tuple[Any, Any]:
     """Labels (n_test,) and certainties (n_test,) of the test images; certainty is 2 where a file has labels only."""
     import numpy as np
@@ -199,9 +190,9 @@ def test_predictions(data: Index, places: Places, source: str) -> tuple[Any, Any
 
     path = Path(source)
     if path.suffix and path.is_file():
-        from commands.diff import team_options
+        from commands.diff import as_competition, team_options
 
-        file = read_team_file(path, competition(data), team_options(places.params)[0].get(path.stem))
+        file = read_team_file(path, as_competition(data), team_options(places.params)[0].get(path.stem))
         order = in_index_order(data)
         if file.probabilities is None:
             return file.labels[order], np.full(len(order), 2.0)

@@ -19,7 +19,7 @@ from stages.blend_params import BlendParams
 from stages.compare import CompareParams
 from stages.entry import entry
 from stages.explore import ExploreParams
-from stages.fetch import EMBEDDED, downloads, entries
+from stages.fetch import wanted
 from stages.model_params import member_params
 from stages.params import check, read_params, run_lists, section
 from stages.prepare import PrepareParams
@@ -53,24 +53,27 @@ def refusals(path: Path) -> list[str]:
     """All that is wrong in a params.yaml, a line each."""
     found: list[str] = []
 
-    def attempt(read: Callable[[], Any]) -> None:
+    def attempt(read: Callable[..., Any], *given: Any, **named: Any) -> None:
         try:
-            read()
+            read(*given, **named)
         except ParamsError as error:
             found.extend(error.items)
 
     read = read_params(path)
     for name, model in SECTIONS.items():
-        attempt(lambda name=name, model=model: section(name, model, path=path))  # type: ignore[misc]
-    attempt(lambda: check_prepare(path))
-    attempt(lambda: expect_folds(section("split", SplitParams, path=path).folds, run_lists(path)[1], path))
+        attempt(section, name, model, path=path)
+    attempt(check_prepare, path)
+    attempt(check_split, path)
     for name in read.values.get("models") or {}:
-        attempt(lambda name=name: member_params(name, path))  # type: ignore[misc]
-    fetched = read.values.get("fetch")
-    for name in fetched if isinstance(fetched, dict) else []:
-        if entries(read, name) != EMBEDDED:
-            attempt(lambda name=name: downloads(read, name, entries(read, name)))  # type: ignore[misc]
+        attempt(member_params, name, path)
+    for name in read.values.get("fetch") or {}:
+        attempt(wanted, read, name)
     return sorted(dict.fromkeys(found), key=lambda line: [int(n) for n in re.findall(r":(\d+):", line)[:1]])
+
+
+def check_split(path: Path) -> None:
+    """The section, and the lists that have to agree with it."""
+    expect_folds(section("split", SplitParams, path=path).folds, run_lists(path)[1], path)
 
 
 def check_prepare(path: Path) -> None:

@@ -52,29 +52,24 @@ def page() -> str:
     """The whole page."""
     return "".join([
         START,
-        section("prepare", PrepareParams),
-        *(part(f"prepare.options of layout {name}", layout(name).Options, told) for name, told in LAYOUTS.items()),
-        section("explore", ExploreParams),
-        section("split", SplitParams),
-        section("augment", AugmentParams),
+        table("## prepare", PrepareParams),
+        *(table(f"### prepare.options of layout {n}", layout(n).Options, told) for n, told in LAYOUTS.items()),
+        table("## explore", ExploreParams),
+        table("## split", SplitParams),
+        table("## augment", AugmentParams),
         operations(),
-        section("blend", BlendParams),
-        part("blend.routes, a list of", RouteParams),
-        section("submit", SubmitParams),
-        section("compare", CompareParams),
-        section("fetch.<name>, a list of", Download),
+        table("## blend", BlendParams),
+        table("### blend.routes, a list of", RouteParams),
+        table("## submit", SubmitParams),
+        table("## compare", CompareParams),
+        table("## fetch.<name>, a list of", Download),
     ])  # fmt: skip
 
 
-def section(name: str, model: type[Section]) -> str:
-    """A section's heading and table."""
+def table(heading: str, model: type[Section], told: str = "") -> str:
+    """A heading, a sentence if there is one, and the table of a schema; operations have a table of their own."""
     rows = (row(key, field) for key, field in model.model_fields.items() if key != "operations")
-    return f"\n## {name}\n{HEAD}" + "".join(rows)
-
-
-def part(name: str, model: type[Section], told: str = "") -> str:
-    """The same for something inside a section."""
-    return section(name, model).replace("\n## ", "\n### ", 1).replace(HEAD, f"\n{told}\n{HEAD}" if told else HEAD, 1)
+    return "".join([f"\n{heading}\n", f"\n{told}\n" if told else "", HEAD, *rows])
 
 
 def operations() -> str:

@@ -12,7 +12,6 @@ from __future__ import annotations
 
 import sys
 import time
-from collections.abc import Callable
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -60,23 +59,23 @@ def main(
 ) -> None:
     """Put a competition's files in place."""
     read = read_params(params)
-    wanted = entries(read, name)
-    if wanted == EMBEDDED:
+    files = wanted(read, name)
+    if files is None:
         lay_out(name, out, answers)
     else:
-        fetch(downloads(read, name, wanted), out, work)
+        fetch(files, out, work)
         write_text(answers, NO_ANSWERS)
 
 
-def entries(read: Params, name: str) -> Any:
-    """What `fetch` says of a name. Raises ParamsError where it says nothing."""
+def wanted(read: Params, name: str) -> list[Download] | None:
+    """The files that `fetch` lists under a name; None for an embedded competition. Raises ParamsError."""
     known = read.values.get("fetch") or {}
     where = f"{read.path}:{read.line(('fetch',))}: fetch"
     if not isinstance(known, dict):
         raise ParamsError(f"{where}: expected names, as in fetch: {{digits: embedded}}")
     if name not in known:
         raise ParamsError(f"{where} has no {name!r}{nearest(name, known)}")
-    return known[name]
+    return None if known[name] == EMBEDDED else downloads(read, name, known[name])
 
 
 def downloads(read: Params, name: str, values: Any) -> list[Download]:
@@ -120,11 +119,10 @@ def progress(name: str, *, every: float = 60.0) -> Advance:
     """Tells on stderr how far a file is: one line that moves in a terminal, one line a minute elsewhere."""
     terminal, started = sys.stderr.isatty(), time.monotonic()
     spoken = started
-    clock: Callable[[], float] = time.monotonic
 
     def advance(done: int, total: int | None) -> None:
         nonlocal spoken
-        now, finished = clock(), done == total
+        now, finished = time.monotonic(), done == total
         if now - spoken < (0.2 if terminal else every) and not (terminal and finished):
             return
         spoken, speed = now, done / max(now - started, 1e-9)

@@ -10,7 +10,7 @@ import yaml
 
 from commands.fetch import listed
 from commands.fetch import main as podium_fetch
-from stages.fetch import Download, downloads, entries, main
+from stages.fetch import Download, main, wanted
 from stages.params import read_params
 from stages.prepare import main as prepare
 from storage.errors import ParamsError, ResourceError
@@ -87,7 +87,8 @@ def test_an_unknown_embedded_competition(tmp_path: Path) -> None:
 
 def test_the_recipe_knows_every_file_and_both_official_places() -> None:
     read = read_params(RECIPE)
-    files = downloads(read, "fashion-mnist", entries(read, "fashion-mnist"))
+    files = wanted(read, "fashion-mnist")
+    assert files is not None
     assert [file.to for file in files] == [f"{name}.gz" for name in competitions.FASHION_FILES]
     for file in files:
         assert [source.split("/")[2] for source in file.sources[1:]] == [
