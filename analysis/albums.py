@@ -16,6 +16,7 @@ from analysis.pages import write_page
 from analysis.pictures import Pictures
 from storage.atomic import building
 from storage.errors import ParamsError
+from storage.spreadsheet import guarded_table
 
 MARK = "export.csv"  # its presence says that a folder was made by us, and may be replaced
 COLUMNS = ["folder", "file", "image_id", "part", "about"]
@@ -80,8 +81,8 @@ def write_albums(
             small=small,
             tainted=tainted,
         )
-        table = pd.DataFrame(rows, columns=COLUMNS).to_csv(index=False, quoting=csv.QUOTE_ALL)
-        (folder / MARK).write_text(table, encoding="utf-8")
+        table = guarded_table(pd.DataFrame(rows, columns=COLUMNS))
+        (folder / MARK).write_text(table.to_csv(index=False, quoting=csv.QUOTE_ALL), encoding="utf-8")
     return {name: min(len(members), limit) for name, members in ordered}
 
 

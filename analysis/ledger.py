@@ -14,7 +14,7 @@ from typing import Any
 
 import numpy as np
 
-FORMULA = ("=", "+", "-", "@", "\t", "\r")  # a spreadsheet would run a note that starts so
+from storage.spreadsheet import guarded
 
 
 @dataclass(frozen=True)
@@ -82,10 +82,7 @@ def render(rows: Sequence[Row]) -> str:
     writer = csv.DictWriter(text, [field.name for field in fields(Row)], lineterminator="\n")
     writer.writeheader()
     for row in rows:
-        values = asdict(row)
-        if values["note"].startswith(FORMULA):
-            values["note"] = "'" + values["note"]
-        writer.writerow(values)
+        writer.writerow(asdict(row) | {"note": guarded(row.note)})
     return text.getvalue()
 
 

@@ -19,12 +19,12 @@ from analysis.label_table import LabelTable, read_label_table
 from analysis.team_formats import Competition, TeamOptions, TeamSettings
 from storage.atomic import write_text
 from storage.errors import DataError, printable
+from storage.spreadsheet import guarded
 
 if TYPE_CHECKING:
     from stages.tables import Index
 
 MOST_PICTURES, FEW_FILES = 500, 8  # images on a page; files that stay in the order in which they were given
-FORMULA = ("=", "+", "-", "@", "\t", "\r")
 
 
 def main(
@@ -193,11 +193,6 @@ def as_csv(found: LabelTable, differing: np.ndarray[Any, Any]) -> str:
         top = found.classes[winners[row]] if winners[row] >= 0 else ""
         writer.writerow([*map(guarded, [found.ids[row], *said, top]), int(counts[row].max())])
     return text.getvalue()
-
-
-def guarded(cell: str) -> str:
-    """A cell that no spreadsheet takes for a formula."""
-    return f"'{cell}" if cell.startswith(FORMULA) else cell
 
 
 def pictures_at(index: Path, ids: list[str]) -> dict[str, str]:

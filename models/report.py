@@ -22,6 +22,7 @@ import pandas as pd
 from models.drawing import draw_confusion, draw_curves, draw_roc_pr, draw_sheet
 from models.preprocessing import Image
 from storage.atomic import write_text
+from storage.spreadsheet import guarded_table
 
 DRAWN_CURVES, DRAWN_PAIRS, DRAWN_IMAGES = 5, 8, 6
 
@@ -170,8 +171,5 @@ def caption(rows: HeldOut, row: int) -> str:
 
 
 def write_csv(path: Path, table: pd.DataFrame) -> None:
-    """Write a table for people; a leading = + - @ in a name cannot become a formula in a spreadsheet."""
-    safe = table.copy()
-    for name in safe.columns[[isinstance(value, str) for value in safe.iloc[0]]] if len(safe) else []:
-        safe[name] = [f"'{value}" if str(value)[:1] in "=+-@\t\r" else value for value in safe[name]]
-    write_text(path, safe.to_csv(index=False, lineterminator="\n", float_format="%.6g"))
+    """Write a table for people."""
+    write_text(path, guarded_table(table).to_csv(index=False, lineterminator="\n", float_format="%.6g"))

@@ -31,6 +31,7 @@ from storage.csvfile import read_csv
 from storage.errors import DataError, ParamsError, problems
 from storage.section import Section
 from storage.shards import Shards
+from storage.spreadsheet import guarded_table
 
 Integers = NDArray[np.int64]
 TRAIN_ONLY, LEFT_OUT = -1, -2  # fold numbers that are never scored; images of the second are not trained on either
@@ -97,7 +98,7 @@ def main(
     shown = balance(labels, fold, data.classes.names)
     table = pd.DataFrame({"image_id": data.train["image_id"], "fold": fold, "duplicate_group": parts})
     write_folds(out, table, data)
-    write_text(out.with_name("balance.csv"), shown.to_csv())
+    write_text(out.with_name("balance.csv"), guarded_table(shown.reset_index()).to_csv(index=False))
     print(shown.to_string())
     print(f"{len(duplicates.pairs):,} near duplicates kept together; {len(set(parts.tolist())):,} separate parts.")
     for remark in remarks:

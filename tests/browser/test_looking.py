@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import shutil
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -16,14 +14,6 @@ from stages.explore import main
 from storage.shards import Shards
 from tests.hostile import HOSTILE
 from tests.small_index import digits, index_of, write_params
-
-playwright = pytest.importorskip("playwright.sync_api", reason="playwright is not installed: pages were not opened")
-CHROMIUM = next(
-    (found for name in ("chromium", "chromium-browser", "google-chrome") if (found := shutil.which(name))), None
-)
-pytestmark = pytest.mark.skipif(CHROMIUM is None, reason="no chromium found: pages were not opened")
-FLAGS = ["--no-sandbox", "--disable-gpu", "--disable-background-networking", "--disable-component-update",
-         "--no-first-run", "--disable-sync", "--disable-quic"]  # fmt: skip
 
 
 @pytest.fixture(scope="module")
@@ -38,14 +28,6 @@ def pages(tmp_path_factory: pytest.TempPathFactory) -> list[Path]:
     items = [Item(text, "train", row, text, row) for row, text in enumerate(HOSTILE)]
     write_albums(folder / "album", items, pictures, limit=5)
     return [folder / "page/index.html", folder / "album/index.html"]
-
-
-@pytest.fixture(scope="module")
-def browser() -> Iterator[Any]:
-    with playwright.sync_playwright() as driver:
-        found = driver.chromium.launch(executable_path=CHROMIUM, args=FLAGS)
-        yield found
-        found.close()
 
 
 @pytest.mark.parametrize("width", [390, 1440])

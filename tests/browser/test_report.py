@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import shutil
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -25,14 +24,6 @@ from layouts.records import Listing
 from storage.shards import Shards, ShardWriter
 from tests.hostile import HOSTILE
 
-playwright = pytest.importorskip("playwright.sync_api", reason="playwright is not installed: pages were not opened")
-NAMES = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable", "chrome")
-CHROMIUM = next((found for name in NAMES if (found := shutil.which(name))), None)
-pytestmark = pytest.mark.skipif(
-    CHROMIUM is None, reason=f"no browser found ({', '.join(NAMES)}): pages were not opened"
-)
-FLAGS = ["--no-sandbox", "--disable-gpu", "--disable-background-networking", "--disable-component-update",
-         "--no-first-run", "--disable-sync", "--disable-quic"]  # fmt: skip
 PAGES = ("index", "gallery", "classes", "training", "runs")
 N_TEST, N_TRAIN = 90, 80
 
@@ -104,14 +95,6 @@ class Visit:
         """Nothing was complained about, and nothing asked of anybody."""
         assert self.errors == []
         assert [url for url in self.requests if not url.startswith(("file:", "data:", "blob:"))] == []
-
-
-@pytest.fixture(scope="module")
-def browser() -> Iterator[Any]:
-    with playwright.sync_playwright() as driver:
-        found = driver.chromium.launch(executable_path=CHROMIUM, args=FLAGS)
-        yield found
-        found.close()
 
 
 def visit_of(browser: Any, folder: Path, **options: Any) -> Visit:
