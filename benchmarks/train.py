@@ -33,6 +33,7 @@ from lightning_fabric import Fabric
 from torch import nn
 
 from benchmarks.train_peers import BATCH, CLASSES, EPOCHS, fastai_learner, png_shard, timm_recipe
+from models.catalogue import Catalogue
 from models.change import Normalise
 from models.checkpoint import Checkpoints
 from models.feed import Feed, Rows
@@ -81,7 +82,7 @@ def ours(params: ModelParams, folder: Path, table: pd.DataFrame, *, steps: int, 
     start = time.process_time()
     network, preprocessing = build_network(params, CLASSES)
     apply_format(network, params.precision)
-    decoded = Decoded(table, {"s": Shards(folder)}, preprocessing)
+    decoded = Decoded(Catalogue(table), {"s": Shards(folder)}, preprocessing)
     pictures = open_pictures(decoded, folder=cache or folder / "cache", limit_gb=2.0, workers=1)
     n = steps * params.batch
     picture, label = np.arange(n) % len(table), table["label"].to_numpy(np.int64)

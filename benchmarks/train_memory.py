@@ -17,13 +17,12 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import psutil
-import pyarrow as pa
 
 from models.feed import Feed
 from models.pictures import Decoded
 from models.preprocessing import Preprocessing
 from models.schema import ModelParams
-from stages.rows import build_material
+from stages.rows import build_material, give_back
 from stages.tables import Index, read_folds, read_index, write_augmented, write_folds
 from storage.shards import ShardWriter
 from tests.small_index import digits, index_of
@@ -59,8 +58,10 @@ def feed_of(folder: Path, index: Index) -> Feed:
     """What the stage builds before it trains."""
     params = ModelParams(backbone="simple_cnn", size=28)
     folds = read_folds(folder / "folds.parquet", index)
-    material, _ = build_material(0, index=index, folds=folds, augmented=folder / "augmented", params=params)
-    pa.default_memory_pool().release_unused()
+    material, _ = build_material(
+        0, index=index, folds=folds, augmented=folder / "augmented", params=params, state_folder=folder
+    )
+    give_back()
     pictures = Decoded(material.pictures, material.stores, Preprocessing(28, (0.5,) * 3, (0.5,) * 3))
     return Feed(pictures, material.train, n_classes=10, batch=64, seed=0)
 

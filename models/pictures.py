@@ -17,8 +17,8 @@ from typing import Protocol
 import cv2
 import numpy as np
 import numpy.typing as npt
-import pandas as pd
 
+from models.catalogue import Catalogue
 from models.preprocessing import Preprocessing, decode, square
 from storage.atomic import replacing
 from storage.errors import IntegrityError, ResourceError
@@ -27,7 +27,6 @@ from storage.shards import Shards
 Pixels = npt.NDArray[np.uint8]  # (n_images, size, size, 3)
 CHUNK = 256
 QUICK = 64  # pixels a side
-COLUMNS = ["name", "store", "shard", "offset", "size", "width", "height", "encoding"]
 
 
 class Pictures(Protocol):
@@ -45,36 +44,29 @@ class Pictures(Protocol):
     def __len__(self) -> int: ...
 
 
-def compact(table: pd.DataFrame) -> pd.DataFrame:
-    """COLUMNS of a table in few bytes an image: texts that repeat as numbers, small numbers in four bytes."""
-    kinds = dict.fromkeys(("store", "shard", "encoding"), "category") | dict.fromkeys(("width", "height"), "int32")
-    return table[COLUMNS].astype(kinds)
-
-
 class Decoded:
-    """Images decoded from their shards at every read; `table` has COLUMNS, `stores` opens each `store`."""
+    """Images decoded from their shards at every read; `stores` opens each store that the catalogue names."""
 
     quick = False
 
-    def __init__(self, table: pd.DataFrame, stores: Mapping[str, Shards], preprocessing: Preprocessing) -> None:
-        small = compact(table)
-        self.columns = {name: small[name].array for name in COLUMNS}
+    def __init__(self, catalogue: Catalogue, stores: Mapping[str, Shards], preprocessing: Preprocessing) -> None:
+        self.catalogue = catalogue
         self.stores = stores
         self.preprocessing = preprocessing
 
     def __len__(self) -> int:
-        return len(self.columns["name"])
+        return len(self.catalogue)
 
     def name(self, number: int) -> str:
         """What messages call an image."""
-        return str(self.columns["name"][number])
+        return self.catalogue.name(number)
 
     def original(self, number: int) -> npt.NDArray[np.uint8]:
         """One image at its own size.  # (height, width, 3)"""
-        at = {key: column[number] for key, column in self.columns.items() if key != "name"}
-        data = self.stores[at["store"]].read(at["shard"], int(at["offset"]), int(at["size"]))
+        at = self.catalogue.place(number)
+        data = self.stores[at.store].read(at.shard, at.offset, at.size)
         try:
-            return decode(data, at["encoding"], width=int(at["width"]), height=int(at["height"]))
+            return decode(data, at.encoding, width=at.width, height=at.height)
         except ValueError as error:
             raise IntegrityError(f"{self.name(number)}: {error}. Run: dvc repro") from None
 
@@ -137,16 +129,11 @@ def content_key(decoded: Decoded) -> str:
     """A hash of what the pixels depend on: where each image lies, how big it is, and the preprocessing's geometry."""
     p = decoded.preprocessing
     digest = hashlib.sha256(repr((p.size, p.fit, p.interpolation)).encode())
-    for name, column in decoded.columns.items():
-        digest.update(name.encode())
-        for start in range(0, len(decoded), 65_536):  # a million names at once would take as much memory again
-            digest.update("\n".join(map(str, column[start : start + 65_536])).encode())
-    places = pd.DataFrame({key: decoded.columns[key] for key in ("store", "shard")}).drop_duplicates()
-    for store, part in places.groupby("store", observed=True):
-        shards = decoded.stores[str(store)].folder
-        for shard in sorted(str(name) for name in part["shard"]):
-            status = (shards / shard).stat()
-            digest.update(f"{store}/{shard} {status.st_size} {status.st_mtime_ns}".encode())
+    for part in decoded.catalogue.content():
+        digest.update(part)
+    for store, shard in decoded.catalogue.shards():
+        status = (decoded.stores[store].folder / shard).stat()
+        digest.update(f"{store}/{shard} {status.st_size} {status.st_mtime_ns}".encode())
     return digest.hexdigest()[:24]
 
 

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 import numpy.typing as npt
 
 from models.seeds import derive
 
-Positions = npt.NDArray[np.int64]
+Positions = npt.NDArray[np.signedinteger[Any]]
 EXPONENTS = {"balanced": 1.0, "square_root": 0.5}
 
 
@@ -22,14 +24,14 @@ def epoch_order(epoch: int, *, labels: Positions, sampler: str, length: int, see
     counts = np.bincount(labels)
     share = 1.0 / counts[labels] ** EXPONENTS[sampler]  # (n_rows,)
     generator = np.random.default_rng(derive(seed, "sampler", epoch))
-    return generator.choice(len(labels), size=length, p=share / share.sum())
+    return generator.choice(len(labels), size=length, p=share / share.sum()).astype(np.int32)
 
 
 def endless(n_rows: int, *, start: int, length: int, seed: int) -> Positions:
     """A slice of permutation after permutation of the rows."""
     parts = []
     for number in range(start // n_rows, (start + length - 1) // n_rows + 1):
-        order = np.random.default_rng(derive(seed, "order", number)).permutation(n_rows)
+        order = np.random.default_rng(derive(seed, "order", number)).permutation(np.arange(n_rows, dtype=np.int32))
         low = max(start - number * n_rows, 0)
         parts.append(order[low : start + length - number * n_rows])
     return np.concatenate(parts)

@@ -5,15 +5,18 @@ For the stage `train` and for `podium lr`.
 
 from __future__ import annotations
 
+import ctypes
+import sys
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pandas as pd
+import pyarrow as pa
 
-from models.feed import Rows
+from models.catalogue import COLUMNS, Catalogue
+from models.feed import Rows, few_bytes
 from models.material import Material
-from models.pictures import COLUMNS, compact
 from models.schema import ModelParams
 from stages.probabilities import read_probabilities
 from stages.tables import Folds, Index, read_augmented
@@ -32,6 +35,7 @@ def fold_rows(fold: int, *, index: Index, folds: Folds, augmented: pd.DataFrame,
     alone |= {"partner_id": "", "partner_label": -1, "weight": np.float32(1)}
     clean = index.train.assign(**alone, name=index.train["image_id"], source=index.train["image_id"], view="clean")
     test = index.test.assign(**alone, name=index.test["image_id"], source=index.test["image_id"], view="test", fold=-2)
+    test["store"] = "test"
     clean = clean.assign(fold=folds.table["fold"].to_numpy())
     copies = augmented.assign(store="augmented", name=augmented["copy_id"], source=augmented["source_id"])
     table = pd.concat([part[COLUMNS + ROW_COLUMNS] for part in (clean, test, copies)], ignore_index=True)
@@ -49,26 +53,21 @@ def fold_rows(fold: int, *, index: Index, folds: Folds, augmented: pd.DataFrame,
 
 
 def build_material(
-    fold: int, *, index: Index, folds: Folds, augmented: Path, params: ModelParams
+    fold: int, *, index: Index, folds: Folds, augmented: Path, params: ModelParams, state_folder: Path | None = None
 ) -> tuple[Material, pd.DataFrame]:
-    """Everything that models.member needs, and the table of held-out rows."""
+    """Everything that models.member needs, and the table of held-out rows; in `state_folder` lie the images' places."""
     copies = read_augmented(augmented, index, folds, drawn=False)
     split = fold_rows(fold, index=index, folds=folds, augmented=copies, params=params)
     table = split["table"]
 
     def rows(mask: pd.Series) -> Rows:
         part = table[mask]
-        return Rows(
-            picture=part.index.to_numpy(np.int64),
-            label=part["label"].to_numpy(np.int64),
-            partner_label=part["partner_label"].to_numpy(np.int64),
-            share=part["weight"].to_numpy(np.float32),
-        )
+        return few_bytes(part.index, part["label"], part["partner_label"], part["weight"])
 
     valid = table[split["valid"]]
     material = Material(
-        pictures=compact(table),
-        stores={"index": Shards(index.folder), "augmented": Shards(augmented)},
+        pictures=Catalogue(table, folder=state_folder),
+        stores={"index": Shards(index.folder), "test": Shards(index.folder), "augmented": Shards(augmented)},
         train=with_pseudo(rows(split["train"]), table[split["test"]], fold, index=index, folds=folds, params=params),
         valid=rows(split["valid"]),
         valid_view=valid["view"].to_numpy(object),
@@ -96,11 +95,11 @@ def with_pseudo(rows: Rows, test: pd.DataFrame, fold: int, *, index: Index, fold
     sure = probabilities.max(axis=1) >= params.pseudo_threshold
     number = pd.Series(test.index.to_numpy(np.int64), index=test["name"])
     picture = number.loc[table.image_id[sure]].to_numpy(np.int64)
-    return Rows(
-        picture=np.concatenate([rows.picture, picture]),
-        label=np.concatenate([rows.label, probabilities[sure].argmax(axis=1)]),
-        partner_label=np.concatenate([rows.partner_label, np.full(len(picture), -1)]),
-        share=np.concatenate([rows.share, np.ones(len(picture), np.float32)]),
+    return few_bytes(
+        np.concatenate([rows.picture, picture]),
+        np.concatenate([rows.label, probabilities[sure].argmax(axis=1)]),
+        np.concatenate([rows.partner_label, np.full(len(picture), -1)]),
+        np.concatenate([rows.share, np.ones(len(picture), np.float32)]),
     )
 
 
@@ -112,3 +111,11 @@ def taught_by(fold: int, params: ModelParams) -> str:
     if not path.is_file():
         raise DataError(f"{path} not found; pseudo_labels names a folder of predictions: <fold>/test.parquet")
     return sha256(path)
+
+
+def give_back() -> None:
+    """Hand to the system what reading the tables took: Arrow's pool and glibc's heap would keep it for later."""
+    pa.default_memory_pool().release_unused()
+    trim = getattr(ctypes.CDLL(None), "malloc_trim", None) if sys.platform == "linux" else None
+    if trim is not None:  # musl has none
+        trim(0)

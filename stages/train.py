@@ -17,7 +17,6 @@ from typing import TYPE_CHECKING, Annotated, Any
 import numpy as np
 import numpy.typing as npt
 import pandas as pd
-import pyarrow as pa
 import typer
 
 from augmentation.copies import Copier
@@ -53,18 +52,16 @@ def online_copies(params: ModelParams, material: Material, *, augmented: Path) -
     if params.online != "copies":
         return None
     recipe = AugmentParams.model_validate_json((augmented / RECIPE).read_text(encoding="utf-8"))
-    clean = (material.pictures["store"] == "index").to_numpy(copy=True)
-    clean[material.test] = False  # pseudo-labelled images are noisy already
-    names = material.pictures["name"].to_numpy(object)
+    pictures = material.pictures
     thread = threading.local()  # a Copier holds buffers: one per thread
 
     def change(images: Pixels, numbers: npt.NDArray[np.int64], seeds: list[int]) -> Pixels:
         if not hasattr(thread, "copier"):
             thread.copier = Copier(recipe, size=(images.shape[1], images.shape[2]))
         changed = images.copy()
-        for row, number in enumerate(numbers):
-            if clean[number]:
-                changed[row] = thread.copier.render(images[row], names[number], seeds[row] % 2**31)
+        for row, number in enumerate(numbers.tolist()):
+            if pictures.place(number).store == "index":  # a clean source; pseudo-labelled images are noisy already
+                changed[row] = thread.copier.render(images[row], pictures.name(number), seeds[row] % 2**31)
         return changed
 
     return change
@@ -100,10 +97,12 @@ def main(  # noqa: PLR0917 - typer's options
         chosen = chosen.model_copy(update={"time_budget": duration(time_budget)})
     the_index = read_index(index)
     the_folds = read_folds(folds, the_index)
-    from stages.rows import build_material
+    from stages.rows import build_material, give_back
 
-    material, valid = build_material(fold, index=the_index, folds=the_folds, augmented=augmented, params=chosen)
-    pa.default_memory_pool().release_unused()  # what reading the tables took; Arrow would keep it
+    material, valid = build_material(
+        fold, index=the_index, folds=the_folds, augmented=augmented, params=chosen, state_folder=STATE
+    )
+    give_back()
     from models.member import train_member
 
     online = online_copies(chosen, material, augmented=augmented)

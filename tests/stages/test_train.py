@@ -141,8 +141,8 @@ def test_fresh_copies_while_training_change_the_clean_sources_alone(contest: Pat
     (tmp_path / "recipe.json").write_text('{"strength": "fitted", "operations": {"rotate": {"degrees": [20, 40]}}}')
     change = online_copies(params, material, augmented=tmp_path)
     assert change
-    store = material.pictures["store"].to_numpy()
-    numbers = np.array([0, 0, 0, int(np.flatnonzero(store == "augmented")[0])])
+    numbers = np.array([0, 0, 0, int(material.train.picture[-1])])
+    assert [material.pictures.place(number).store for number in numbers] == ["index"] * 3 + ["augmented"]
     images = np.stack([np.asarray(digits(1)[0][0])] * 4)
     changed = change(images, numbers, [1, 1, 2, 3])
     assert (changed[0] == changed[1]).all()
