@@ -1,18 +1,19 @@
 """Blends: what they can be told (`Options`), and a fitted `Blend` as a small record that can be written as JSON.
 
-`methods` fits a blend on a `Library`; it applies to any table of the same members and classes.
+`fitting` fits a blend on a `Library`; it applies to any table of the same members and classes.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from analysis.calibration import estimated_priors, scaled
+from analysis.decision import DECIMALS
 from analysis.pools import FLOOR, KINDS, Pool, log_softmax, slabs
 
 Array = NDArray[Any]
@@ -46,12 +47,15 @@ class Options:
 
 @dataclass(frozen=True)
 class Blend:
-    """A fitted blend: the mean of its pools, a temperature, a bias, and routes to specialists, in this order."""
+    """A fitted blend: the mean of its pools, more for soft voting's label, a temperature, a bias, and routes to
+    specialists, in this order."""
 
     method: str
     members: tuple[str, ...]
     pools: tuple[Pool, ...]
     before: tuple[float, ...] = ()  # a temperature per member, applied before pooling
+    soft: tuple[float, ...] = ()  # weights of the soft vote whose label gets `hold` more
+    hold: float = 0.0  # logit
     temperature: float = 1.0
     bias: tuple[float, ...] = ()
     routes: tuple[Route, ...] = ()
@@ -81,9 +85,9 @@ class Blend:
         return parts[0] if len(parts) == 1 else np.concatenate(parts)
 
     def _apply(self, table: Array) -> Array:
-        if self.before:
-            table = heated(table, self.before)
+        raw, table = table, heated(table, self.before) if self.before else table
         pooled = mean_of([pool.apply(table) for pool in self.pools])
+        pooled = tilted(pooled, raw, self.soft, self.hold)
         pooled = scaled(pooled, self.temperature)
         if self.bias:
             pooled = log_softmax(pooled + np.asarray(self.bias))
@@ -98,6 +102,8 @@ class Blend:
             "members": list(self.members),
             "pools": [{"kind": pool.kind, **asdict(pool)} for pool in self.pools],
             "before": list(self.before),
+            "soft": list(self.soft),
+            "hold": self.hold,
             "temperature": self.temperature,
             "bias": list(self.bias),
             "routes": [asdict(route) for route in self.routes],
@@ -114,10 +120,12 @@ def from_json(content: Mapping[str, Any]) -> Blend:
         content["method"],
         tuple(content["members"]),
         tuple(pools),
-        tuple(content["before"]),
-        content["temperature"],
-        tuple(content["bias"]),
-        tuple(Route(tuple(route["classes"]), route["member"]) for route in content["routes"]),
+        before=tuple(content["before"]),
+        soft=tuple(content.get("soft", ())),
+        hold=content.get("hold", 0.0),
+        temperature=content["temperature"],
+        bias=tuple(content["bias"]),
+        routes=tuple(Route(tuple(route["classes"]), route["member"]) for route in content["routes"]),
     )
 
 
@@ -141,6 +149,19 @@ def mean_of(tables: Sequence[Array]) -> Array:
         return np.asarray(np.log(np.mean([np.exp(table) for table in tables], axis=0)))
 
 
+def tilted(pooled: Array, log_probabilities: Array, weights: Sequence[float], hold: float) -> Array:
+    """Log-probabilities (n_rows, n_classes) with `hold` more logit for the label that soft voting gives each row."""
+    if not hold:
+        return pooled
+    soft = np.zeros(pooled.shape)
+    for weight, member in zip(weights, log_probabilities, strict=True):
+        if weight:
+            soft += weight * np.exp(member)
+    result = np.array(pooled, dtype=np.float64)
+    result[np.arange(len(soft)), np.round(soft, DECIMALS).argmax(axis=1)] += hold
+    return log_softmax(result)
+
+
 def routed(pooled: Array, specialist: Array, classes: tuple[int, int]) -> Array:
     """Where `classes` are the two likeliest, split their mass as the specialist does."""
     first, second = classes
@@ -159,6 +180,4 @@ def adjusted_to_test(blend: Blend, test: Array, shares: Array) -> Blend:
     estimated = estimated_priors(table, old=shares)
     moved = np.log(np.maximum(estimated, 1e-6)) - np.log(np.maximum(shares, 1e-6))
     bias = moved + (np.asarray(blend.bias) if blend.bias else 0.0)
-    return Blend(
-        blend.method, blend.members, blend.pools, blend.before, blend.temperature, tuple(bias.tolist()), blend.routes
-    )
+    return replace(blend, bias=tuple(bias.tolist()))

@@ -15,7 +15,7 @@ from analysis.ensemble import Blend, Options, adjusted_to_test
 from analysis.leaderboard import Held
 from analysis.library import Library
 from analysis.metrics import score, true_logs
-from analysis.nested import fitter, nested_table
+from analysis.nested import Nested, fitter, nested, without_each
 from analysis.uncertainty import Difference, Estimate, Resamples, compare, estimate
 
 Array = NDArray[Any]
@@ -43,6 +43,7 @@ class Entry:
     name: str
     table: Array  # (n_rows, n_classes) log-probabilities
     labels: Array  # (n_rows,)
+    blends: tuple[Blend, ...] = ()  # of the nesting's parts
 
 
 @dataclass(frozen=True)
@@ -61,6 +62,12 @@ class Judge:
         """Of this view's rows, by groups; every entry is scored on the same ones."""
         return Resamples.of(self.library.groups[self.rows], draws=self.draws, seed=self.seed)
 
+    @cached_property
+    def actual(self) -> Array:
+        """How often each resample holds each class, (draws, n_classes)."""
+        n_classes = self.library.log_probabilities.shape[-1]
+        return self.resamples.counts(self.library.labels[self.rows], n_classes)
+
     def score(self, entry: Entry) -> float:
         """The metric on this view, greater is better."""
         table, labels = entry.table[self.rows], entry.labels[self.rows]
@@ -73,7 +80,8 @@ class Judge:
             if self.metric == "log_loss":
                 drawn = self.resamples.means(true_logs(entry.table[self.rows], truth))
             else:
-                drawn = self.resamples.scores(self.metric, truth, [entry.labels[self.rows]], n_classes=n_classes)[:, 0]
+                decided, actual = [entry.labels[self.rows]], self.actual
+                drawn = self.resamples.scores(self.metric, truth, decided, n_classes=n_classes, actual=actual)[:, 0]
             self.heard[id(entry)] = (entry, drawn)
         return self.heard[id(entry)][1]
 
@@ -129,11 +137,22 @@ class Hearing:
         """The judge of the main view."""
         return self.judges[self.main_view]
 
-    def entry(self, name: str, *, without: str = "", how: str = "", options: Options | None = None) -> Entry:
-        """A method's nested entry, on all members or without one."""
+    def entry(self, name: str, *, how: str = "", options: Options | None = None) -> Entry:
+        """A method's nested entry."""
         told = options or self.plan.options
-        table = nested_table(self.library, fitter(name, told), fit_rows=self.fit_rows, without=without)
-        return Entry(name, table, decided(table, told.metric, how=how or self.plan.decision, views=self.views))
+        whole = nested(self.library, fitter(name, told), fit_rows=self.fit_rows)
+        return self.entered(name, whole.table, how=how, blends=whole.blends)
+
+    def entered(self, name: str, table: Array, *, how: str = "", blends: tuple[Blend, ...] = ()) -> Entry:
+        """The entry of a nested table."""
+        metric, how = self.plan.options.metric, how or self.plan.decision
+        return Entry(name, table, decided(table, metric, how=how, views=self.views), blends)
+
+    def without_each(self, entry: Entry) -> dict[str, Entry]:
+        """The entry without each member."""
+        whole = Nested(entry.table, entry.blends)
+        tables = without_each(self.library, self.plan.options, whole, fit_rows=self.fit_rows)
+        return {name: self.entered(entry.name, table) for name, table in zip(self.library.members, tables, strict=True)}
 
     @cached_property
     def alone(self) -> dict[str, float]:

@@ -1,90 +1,26 @@
-"""The methods of blending by name: each fits pools on a library, `fit` puts calibration and limits around them.
+"""The methods of blending by name: each fits pools on a library; `fitting` puts calibration and limits around them.
 
-Pure functions from a `Library` and `Options` to a `Blend`; what each does stands in its docstring and in the schema of
+Pure functions from a `Library` and `Options` to pools; what each does stands in its docstring and in the schema of
 `blend` in params.yaml.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import asdict, replace
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from analysis import greedy
-from analysis.calibration import calibrated, temperature
-from analysis.ensemble import Blend, Options, heated
+from analysis.ensemble import Options
 from analysis.library import Library, evenly
 from analysis.metrics import true_logs
 from analysis.pool_weights import FEW, Features, choose_ridge, choose_shrink, linear_weights, log_linear_weights
-from analysis.pools import (
-    KINDS,
-    LinearPool,
-    LogLinearPool,
-    Pool,
-    PowerPool,
-    RankPool,
-    StackPool,
-    VotePool,
-    stack_features,
-)
+from analysis.pools import LinearPool, LogLinearPool, Pool, PowerPool, RankPool, StackPool, VotePool, stack_features
 
 Array = NDArray[Any]
-PRIOR = 10.0  # precision of the bias per class: around 0 with a standard deviation of 0.32
 CELLS = 8_000_000  # a log-linear fit reads at most this much of a table: evenly spaced rows beyond
-
-
-def fit(method: str, library: Library, options: Options) -> Blend:
-    """Fit a method by its name in `METHODS` on the rows of a library.
-
-    A blend of one member is that member, whatever the method.
-    """
-    n_members = len(library.members)
-    if n_members == 1:
-        return Blend(method, library.members, (LinearPool((1.0,)),), routes=options.routes)
-    calibration, bias = options.calibration, options.bias
-    if calibration == "auto":
-        calibration = "both" if method == "auto" else "none"
-    if bias == "auto":
-        bias = "loss" if method == "auto" else "none"
-    before: tuple[float, ...] = ()
-    if calibration in ("before", "both"):
-        before = tuple(temperature(member, library.labels) for member in library.log_probabilities)
-        library = replace(library, log_probabilities=heated(library.log_probabilities, before))
-    pools = tuple(limited(pool, library.members, options.limits) for pool in METHODS[method](library, options))
-    blend = Blend(method, library.members, pools, routes=options.routes)
-    if calibration not in ("after", "both") and bias == "none":
-        return replace(blend, before=before)
-    pooled = replace(blend, routes=()).apply(library.log_probabilities)
-    ridge = PRIOR / len(np.unique(library.groups))
-    after = calibration in ("after", "both")
-    heat, shift = calibrated(pooled, library.labels, after=after, bias=bias, metric=options.metric, ridge=ridge)
-    return replace(blend, before=before, temperature=heat, bias=tuple(shift.tolist()))
-
-
-def limited(pool: Pool, members: Sequence[str], limits: Mapping[str, tuple[float, float]]) -> Pool:
-    """The pool with each member's share of the weights held within its limits (low, high)."""
-    if not limits or isinstance(pool, StackPool):
-        return pool
-    low = np.array([limits.get(name, (0.0, 1.0))[0] for name in members])
-    high = np.array([limits.get(name, (0.0, 1.0))[1] for name in members])
-    total = max(float(sum(pool.weights)), 1e-12)
-    shares = project(np.asarray(pool.weights) / total, low=low, high=high)
-    content = asdict(pool)
-    return KINDS[pool.kind](**{**content, "weights": tuple((total * shares).tolist())})  # type: ignore[no-any-return]
-
-
-def project(shares: Array, *, low: Array, high: Array) -> Array:
-    """The nearest shares that sum to 1 within [low, high]; raises ValueError where none exist."""
-    if low.sum() > 1 + 1e-9 or high.sum() < 1 - 1e-9:
-        raise ValueError("blend.limits: no weights within these limits sum to 1")
-    lower, upper = float((low - shares).min()) - 1.0, float((high - shares).max()) + 1.0
-    for _ in range(100):
-        middle = 0.5 * (lower + upper)
-        lower, upper = (middle, upper) if np.clip(shares + middle, low, high).sum() < 1 else (lower, middle)
-    return np.clip(shares + upper, low, high)
 
 
 def uniform(library: Library) -> tuple[float, ...]:
@@ -130,7 +66,7 @@ def weighted(library: Library, options: Options) -> tuple[Pool, ...]:
     own = true_logs(library.log_probabilities, library.labels)
     few = evenly(len(library.labels), FEW)
     shrink = options.shrink or choose_shrink(own[:, few], splits(library, parts=3)[few])
-    return (LinearPool(tuple(linear_weights(own, shrink=shrink).tolist())),)
+    return (LinearPool(tuple(linear_weights(own, shrink=shrink).tolist()), shrink),)
 
 
 def log_linear(library: Library, options: Options) -> tuple[Pool, ...]:
@@ -214,8 +150,7 @@ def stacking(library: Library, options: Options) -> tuple[Pool, ...]:
 
 
 def auto(library: Library, options: Options) -> tuple[Pool, ...]:
-    """The fixed recipe: the mean of the weighted linear and the log-linear pool; temperatures before and after, and a
-    bias per class."""
+    """The pools of the fixed recipe: their mean is taken."""
     return weighted(library, options) + log_linear(library, options)
 
 

@@ -6,8 +6,8 @@ fitted on the other parts and applied to it. The choice among methods, where the
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from dataclasses import replace
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -15,39 +15,65 @@ from numpy.typing import NDArray
 
 from analysis.decision import decide
 from analysis.ensemble import Blend, Options
+from analysis.fitting import as_before, fit, fit_warm, warm
 from analysis.library import Library
-from analysis.methods import fit, splits
+from analysis.methods import splits
 from analysis.metrics import score
 
 Array = NDArray[Any]
+BEST = "best_member"
 CHOICE = ("soft", "weighted", "greedy_bagged", "auto")  # what `choose` chooses from
 
 
-def nested_table(
-    library: Library, fitter: Callable[[Library], Blend], *, fit_rows: Array | None = None, without: str = ""
-) -> Array:
-    """Log-probabilities (n_rows, n_classes) in which no row's label chose anything about that row.
+@dataclass(frozen=True)
+class Nested:
+    """Log-probabilities (n_rows, n_classes) in which no row's label chose anything about that row, and the blends."""
 
-    `fit_rows` (a mask): the rows that may be fitted on, for example one view; all rows are predicted. `without`: a
-    member that is left out.
+    table: Array
+    blends: tuple[Blend, ...]  # of each part, in the order of `parts`
+
+
+def parts(library: Library, fit_rows: Array | None = None) -> Iterator[tuple[Array, Library]]:
+    """For each part of the rows: its positions, and what may be fitted on to predict it.
+
+    `fit_rows` (a mask): the rows that may be fitted on, for example one view; all rows are predicted.
     """
     part = splits(library, parts=5)
     usable = np.ones(len(part), dtype=bool) if fit_rows is None else fit_rows
-    members = np.array([place for place, name in enumerate(library.members) if name != without])
-    result = np.zeros(library.log_probabilities.shape[1:])
     for number in np.unique(part):
-        held = np.flatnonzero(part == number)
-        others = library.to_fit(np.flatnonzero((part != number) & usable))
-        blend = fitter(others.without(without) if without else others)
-        result[held] = blend.apply(library.log_probabilities, rows=held, members=members if without else None)
-    return result
+        yield np.flatnonzero(part == number), library.to_fit(np.flatnonzero((part != number) & usable))
+
+
+def nested(library: Library, fitter: Callable[[Library], Blend], *, fit_rows: Array | None = None) -> Nested:
+    """Every part blended with what was fitted on the other parts."""
+    table, blends = np.zeros(library.log_probabilities.shape[1:]), []
+    for held, others in parts(library, fit_rows):
+        blends.append(fitter(others))
+        table[held] = blends[-1].apply(library.log_probabilities, rows=held)
+    return Nested(table, tuple(blends))
+
+
+def without_each(library: Library, options: Options, whole: Nested, *, fit_rows: Array | None = None) -> list[Array]:
+    """Nested tables (n_rows, n_classes) without each member in turn, each part by the method that blends it in `whole`.
+
+    What a fit chooses by cross-validation, and the members' temperatures, stay: they hardly depend on one member.
+    """
+    tables = [np.zeros(library.log_probabilities.shape[1:]) for _ in library.members]
+    for (held, others), blend in zip(parts(library, fit_rows), whole.blends, strict=True):
+        ready, told = warm(blend.method, others, options), as_before(options, blend)
+        for place, name in enumerate(library.members):
+            fewer = ready.without(name)
+            rest = best_member(fewer.library, options) if blend.method == BEST else fit_warm(blend.method, fewer, told)
+            members = np.delete(np.arange(len(library.members)), place)
+            tables[place][held] = rest.apply(library.log_probabilities, rows=held, members=members)
+    return tables
 
 
 def choose(library: Library, options: Options, *, methods: Sequence[str] = CHOICE) -> Blend:
     """The method with the best nested score on these rows, fitted on all of them."""
     scores = []
     for method in methods:
-        table = nested_table(library, lambda part, method=method: fit(method, part, options))  # type: ignore[misc]
+        table = nested(library, fitter(method, options)).table
         labels = decide(options.metric, table)
         scores.append(score(options.metric, library.labels, labels=labels, log_probabilities=table))
     return fit(methods[int(np.argmax(scores))], library, options)
@@ -60,13 +86,13 @@ def best_member(library: Library, options: Options) -> Blend:
         for table in library.log_probabilities
     ]
     best = library.members[int(np.argmax(scores))]
-    return replace(fit("given", library, replace(options, weights={best: 1.0}, limits={})), method="best_member")
+    return replace(fit("given", library, replace(options, weights={best: 1.0}, limits={})), method=BEST)
 
 
 def fitter(method: str, options: Options) -> Callable[[Library], Blend]:
     """The function that fits `method`, including `choose` and `best_member`."""
     if method == "choose":
         return lambda library: choose(library, options)
-    if method == "best_member":
+    if method == BEST:
         return lambda library: best_member(library, options)
     return lambda library: fit(method, library, options)

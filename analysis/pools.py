@@ -78,6 +78,7 @@ def shares_in_logs(mass: Array) -> Array:
 class LinearPool(MeanPool):
     """sum_m w_m p_m: soft voting, weighted."""
 
+    shrink: float = 0.0  # that it was fitted with
     kind: ClassVar[str] = "linear"
 
     def mean(self, log_probabilities: Array) -> Array:

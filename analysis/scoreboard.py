@@ -14,11 +14,11 @@ from numpy.typing import NDArray
 from analysis import ablation
 from analysis.decision import decide
 from analysis.ensemble import Blend
+from analysis.fitting import as_before
 from analysis.judge import Entry, Hearing, Judge, Plan
 from analysis.leaderboard import fold_gain
 from analysis.library import Library
 from analysis.metrics import published
-from analysis.pools import LogLinearPool
 from analysis.uncertainty import Estimate
 
 Array = NDArray[Any]
@@ -124,17 +124,15 @@ def gain_of(honest: float, final: Blend, fold_tests: Sequence[Array], pooled: Ar
 def effects_of(
     hearing: Hearing, judge: Judge, final: Blend, *, chosen: Entry, best: Entry, others: Sequence[Entry]
 ) -> list[ablation.Effect]:
-    """The ablation; the ridge stays the final blend's: choosing it again without a member changes nothing."""
+    """The ablation, of members and of the blend's own steps."""
     if len(hearing.library.members) < 2:
         return []
     soft = next((other for other in others if other.name == "soft"), None) or hearing.entry("soft")
-    ridges = [pool.ridge for pool in final.pools if isinstance(pool, LogLinearPool)]
-    fixed = replace(hearing.plan.options, ridge=max(ridges, default=0.0))
-    rests = {name: hearing.entry(chosen.name, without=name, options=fixed) for name in hearing.library.members}
+    rests = hearing.without_each(chosen)
     plain, plain_soft, plain_best = (replace(one, labels=one.table.argmax(axis=1)) for one in (chosen, soft, best))
     steps = [("blending (soft voting over the best member)", plain_soft, plain_best)]
     if chosen.name != "soft":
-        raw = replace(fixed, calibration="none", bias="none")
+        raw = as_before(replace(hearing.plan.options, calibration="none", bias="none"), final)
         uncalibrated = hearing.entry(chosen.name, how="likeliest", options=raw)
         steps.append((f"weights ({chosen.name} over soft voting)", uncalibrated, plain_soft))
         if (uncalibrated.table != plain.table).any():

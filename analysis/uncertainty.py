@@ -18,6 +18,7 @@ from analysis.metrics import from_counts, from_marginals
 
 Array = NDArray[Any]
 MOST_CELLS = 1 << 21  # of resamples times blocks: 16 MB
+EXACT = 1 << 24  # integers below it are exact in float32
 
 
 @dataclass(frozen=True)
@@ -69,7 +70,7 @@ def fold_rows(truth: Array, decisions: Sequence[Array], *, n_classes: int) -> Tu
 class Resamples:
     """Which groups each resample holds. Everything scored on the same ones is paired."""
 
-    times: Array  # (draws, n_blocks) float64: how often each block of groups is drawn
+    times: Array  # (draws, n_blocks): how often each block of groups is drawn; float32 where its sums stay exact
     block: Array  # (n_rows,) the block of each row
 
     @classmethod
@@ -80,7 +81,9 @@ class Resamples:
         picked = np.random.default_rng(seed).integers(n_blocks, size=(draws, n_blocks))
         picked += n_blocks * np.arange(draws)[:, None]
         times = np.bincount(picked.ravel(), minlength=picked.size).reshape(picked.shape)
-        return cls(times.astype(np.float64), owner % n_blocks)
+        block = owner % n_blocks
+        most = int(times.sum(axis=1).max()) * int(np.bincount(block).max())  # rows of a resample, at the very most
+        return cls(times.astype(np.float32 if most < EXACT else np.float64), block)
 
     def counts(self, which: Array, n_cells: int) -> Array:
         """How often each cell occurs in each resample, (draws, n_cells), from the cell of each row."""
@@ -90,15 +93,21 @@ class Resamples:
             width = min(step, n_cells - start)
             rows = slice(None) if width == n_cells else np.flatnonzero((which >= start) & (which < start + width))
             cell = self.block[rows] * width + which[rows] - start
-            parts.append(self.times @ np.bincount(cell, minlength=n_blocks * width).reshape(n_blocks, width))
+            held = np.bincount(cell, minlength=n_blocks * width).reshape(n_blocks, width)
+            parts.append((self.times @ held.astype(self.times.dtype)).astype(np.float64))
         return parts[0] if len(parts) == 1 else np.concatenate(parts, axis=1)
 
-    def scores(self, metric: str, truth: Array, decisions: Sequence[Array], *, n_classes: int) -> Array:
-        """Scores of each decision, (draws, n_decisions); label metrics only."""
+    def scores(
+        self, metric: str, truth: Array, decisions: Sequence[Array], *, n_classes: int, actual: Array | None = None
+    ) -> Array:
+        """Scores of each decision, (draws, n_decisions); label metrics only.
+
+        `actual`: `counts(truth, n_classes)`, where it is known already.
+        """
         if metric == "qwk":
             tuples = fold_rows(truth, decisions, n_classes=n_classes)
             return scores_of(metric, tuples, self.counts(tuples.which, len(tuples.values)))
-        actual, results = self.counts(truth, n_classes), []
+        actual, results = self.counts(truth, n_classes) if actual is None else actual, []
         for decided in decisions:
             cells = self.counts(decided + n_classes * (decided == truth), 2 * n_classes)  # wrong ones, then right ones
             wrong, hits = cells[:, :n_classes], cells[:, n_classes:]
@@ -108,7 +117,8 @@ class Resamples:
     def means(self, values: Array) -> Array:
         """Means of row values (n_rows,), for log-loss: (draws,)."""
         sums, sizes = np.bincount(self.block, weights=values), np.bincount(self.block)
-        return np.asarray((self.times @ sums) / (self.times @ sizes))
+        times = self.times.astype(np.float64)
+        return np.asarray((times @ sums) / (times @ sizes))
 
 
 def scores_of(metric: str, tuples: Tuples, counts: Array) -> Array:

@@ -31,7 +31,7 @@ from analysis.decision import decide
 from analysis.ensemble import Options
 from analysis.leaderboard import Held, fold_gain
 from analysis.metrics import score
-from analysis.nested import fitter, nested_table
+from analysis.nested import fitter, nested
 from analysis.uncertainty import Resamples
 from benchmarks.libraries import Contest, digits, simulated
 
@@ -67,7 +67,7 @@ def played_method(contest: Contest, test: Array, name: str) -> Play:
     """One method on one contest: fitted, scored out of fold, promised, and compared with the answers."""
     library, answers, options = contest.library, contest.answers, Options()
     blend = fitter(name, options)(library)
-    nested = nested_table(library, fitter(name, options))
+    table = nested(library, fitter(name, options)).table
 
     def labels_of(table: Array) -> Array:
         return decide("macro_f1", table) if name == "auto" else table.argmax(axis=1)
@@ -75,9 +75,9 @@ def played_method(contest: Contest, test: Array, name: str) -> Play:
     def value(truth: Array, table: Array) -> float:
         return score("macro_f1", truth, labels=labels_of(table), log_probabilities=table)
 
-    pooled, honest = blend.apply(test), value(library.labels, nested)
+    pooled, honest = blend.apply(test), value(library.labels, table)
     resamples = Resamples.of(library.groups, draws=1000, seed=0)
-    decided, n_classes = [labels_of(nested)], nested.shape[1]
+    decided, n_classes = [labels_of(table)], table.shape[1]
     held = Held.of("macro_f1", library.labels, decided, resamples=resamples, n_classes=n_classes)
     gain = fold_gain("macro_f1", [blend.apply(part) for part in contest.fold_tests], pooled, honest=honest)
     (promise, _), scored = held.expected(len(answers), gain=gain), value(answers, pooled)

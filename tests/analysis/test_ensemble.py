@@ -9,9 +9,10 @@ import numpy as np
 import pytest
 
 from analysis.ensemble import Options, Route, from_json
+from analysis.fitting import fit, project
 from analysis.judge import Plan
-from analysis.methods import METHODS, fit, project
-from analysis.nested import best_member, fitter, nested_table
+from analysis.methods import METHODS
+from analysis.nested import best_member, fitter, nested
 from analysis.scoreboard import blend_and_score
 from tests.blend_tables import library_of_members
 
@@ -62,7 +63,7 @@ def test_scores_that_chose_their_rows_flatter_and_nested_ones_do_not() -> None:
     noise = np.log(random.dirichlet(np.ones(4), size=(30, 300))).astype(np.float32)
     guessing = replace(library, log_probabilities=noise)
     flattered = fit("greedy", guessing, OPTIONS).apply(noise).argmax(axis=1)
-    honest = nested_table(guessing, fitter("greedy", OPTIONS)).argmax(axis=1)
+    honest = nested(guessing, fitter("greedy", OPTIONS)).table.argmax(axis=1)
     assert (flattered == guessing.labels).mean() > 0.3
     assert (honest == guessing.labels).mean() < 0.3
 

@@ -19,7 +19,8 @@ Array = np.ndarray[Any, np.dtype[Any]]
 
 def naive(table: Array, labels: Array, *, metric: str) -> Generator[Array, int, None]:
     """Every candidate's whole table, every round."""
-    probabilities = np.exp(table).astype(np.float64)
+    exact = table.astype(np.float64) if metric == "log_loss" else table
+    probabilities = np.exp(exact).astype(np.float64)
     total, count = np.zeros(probabilities.shape[1:]), 0
     while True:
         count += 1
