@@ -109,7 +109,7 @@ def pure(params: ModelParams, *, steps: int) -> float:
     targets = torch.softmax(torch.randn(params.batch, CLASSES), dim=1)
     weights: list[torch.Tensor] = list(network.parameters())
     average: list[torch.Tensor] = list(copy.deepcopy(network).parameters())
-    optimizer = torch.optim.AdamW(network.parameters(), lr=1e-3, foreach=True)
+    optimizer = torch.optim.AdamW(network.parameters(), lr=1e-3, fused=True)
     start = 0.0
     for step in range(steps + 2):
         if step == 2:

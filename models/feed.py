@@ -34,10 +34,13 @@ class Rows:
     def targets(self, rows: Positions, n_classes: int) -> npt.NDArray[np.float32]:
         """Soft labels.  # (len(rows), n_classes)"""
         targets = np.zeros((len(rows), n_classes), np.float32)
-        at, partner, share = np.arange(len(rows)), self.partner_label[rows], self.share[rows]
-        targets[at, self.label[rows]] = np.where(partner >= 0, share, 1.0)
-        has = np.flatnonzero(partner >= 0)
-        targets[has, partner[has]] += 1.0 - share[has]
+        at, partner = np.arange(len(rows)), self.partner_label[rows]
+        targets[at, self.label[rows]] = 1.0
+        if partner.max(initial=-1) >= 0:
+            has = np.flatnonzero(partner >= 0)
+            share = self.share[rows[has]]
+            targets[has, self.label[rows[has]]] = share
+            targets[has, partner[has]] += 1.0 - share
         return targets
 
     def counts(self, n_classes: int) -> npt.NDArray[np.float64]:
