@@ -187,6 +187,12 @@ def train_one(
             batch=params.predict_batch, workers=params.workers, views=views,
         )  # fmt: skip
 
+    if fabric.global_rank == 0:
+        print(
+            f"{title}: {params.backbone} at {pictures.preprocessing.size} px, {len(material.train):,} images, "
+            f"{params.epochs} epochs of {feed.steps_per_epoch:,} steps, {precision}",
+            file=sys.stderr, flush=True,
+        )  # fmt: skip
     budget = Budget(params.time_budget, started=started, images_to_predict=len(material.valid) + len(material.test))
     looks: list[npt.NDArray[np.int64]] = []  # labels predicted at each validation
     with batch_that_fits(network, params.batch, size=pictures.preprocessing.size):
