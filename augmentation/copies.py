@@ -127,7 +127,7 @@ class Copier:
         planes = self.placed(source, row, target, random, in_planes)
         if partner is not None:
             other = draw(self.partner_params, words(key, "partner"), view="testlike").row(0)
-            planes = mix(planes, self.placed(partner, other, target, random, in_planes), row, random)
+            planes = mix(planes, self.placed(partner, other, target, random, in_planes), row, random, target)
         if in_planes:
             return planar.apply(planes, row, random, grey_mean=source.grey_mean)
         pixels = operations.apply(planes[0], row, random, grey_mean=source.grey_mean)
@@ -172,12 +172,14 @@ def widened(pixels: Pixels) -> Pixels:
     return as_pixels(cv2.cvtColor(pixels, cv2.COLOR_RGB2RGBA))
 
 
-def mix(planes: list[Pixels], partner: list[Pixels], row: dict[str, float], random: PixelRandom) -> list[Pixels]:
+def mix(
+    planes: list[Pixels], partner: list[Pixels], row: dict[str, float], random: PixelRandom, size: tuple[int, int]
+) -> list[Pixels]:
     """Blend the two by the drawn share (mixup), or paste a rectangle of the partner (cutmix)."""
     if (share := row.get("mixup", 1.0)) < 1:
         return [as_pixels(cv2.addWeighted(a, share, b, 1 - share, 0)) for a, b in zip(planes, partner, strict=True)]
     share = row.get("cutmix", 1.0)
-    height, width = planes[0].shape[:2]
+    height, width = size
     tall, wide = (round(side * (1 - share) ** 0.5) for side in (height, width))
     top, left = int(random.uniform(0, height - tall + 1)), int(random.uniform(0, width - wide + 1))
     for plane, other, scale in zip(planes, partner, planar.SCALES, strict=False):

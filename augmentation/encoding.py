@@ -1,7 +1,7 @@
 """A copy's bytes as JPEG, PNG or raw; JPEG is always 4:2:0, and decoded as every reader of the copies does it.
 
-A copy is one array, RGB (height, width, 3), or three planes: Y, and U and V of half the resolution. Y has even sides,
-although the copy may be a row or a column smaller: libjpeg-turbo reads Y up to there.
+A copy is one array, RGB (height, width, 3), or three planes: Y, and U and V of half the resolution. Planes may have
+more rows and columns than the copy: Y at least to the next even number, as libjpeg-turbo reads up to there.
 """
 
 from __future__ import annotations
@@ -24,8 +24,9 @@ def encode(planes: list[Pixels], encoding: str, *, quality: int = 0, size: tuple
     if encoding == "png":
         return as_pixels(cv2.imencode(".png", cv2.cvtColor(pixels, cv2.COLOR_RGB2BGR))[1]).reshape(-1)
     if size is not None and len(planes) == 3:
-        height, width = size
-        data = simplejpeg.encode_jpeg_yuv_planes(pixels[:height, :width], *planes[1:], quality)
+        (height, width), (tall, wide) = size, (-(-size[0] // 2), -(-size[1] // 2))
+        u, v = (plane[:tall, :wide] for plane in planes[1:])
+        data = simplejpeg.encode_jpeg_yuv_planes(pixels[:height, :width], u, v, quality)
     else:
         data = simplejpeg.encode_jpeg(np.ascontiguousarray(pixels), quality, "RGB", "420")
     return np.frombuffer(data, dtype=np.uint8)

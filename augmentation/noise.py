@@ -16,7 +16,8 @@ import numpy as np
 import numpy.typing as npt
 
 Pixels = npt.NDArray[np.uint8]
-BLOCK = 131_072  # channel values at a time: pixels and random bytes stay in the processor's cache
+BLOCK = 262_144  # channel values at a time: pixels and random bytes stay in the processor's cache
+SIGN = np.uint8(128)
 IN_BYTES = 36.0  # the largest sigma whose noise fits into a byte: 3.4 x 36 = 122
 
 
@@ -29,7 +30,8 @@ class PixelRandom:
 
     def restart(self, words: npt.NDArray[np.uint64]) -> PixelRandom:
         """Start the stream that belongs to these three words."""
-        state = np.array([*words, 1], dtype=np.uint64)
+        state = np.ones(4, dtype=np.uint64)
+        state[:3] = words
         self.bits.state = {"bit_generator": "SFC64", "state": {"state": state}, "has_uint32": 0, "uinteger": 0}
         self.bits.random_raw(12, output=False)  # mixes the words; SFC64 seeds itself in the same way
         return self
@@ -74,8 +76,11 @@ def byte_table(sigma: float) -> tuple[Pixels, int]:
 
 def noise_bytes(bits: Pixels, table: Pixels, levels: int) -> Pixels:
     """Noise + 128 from random bytes, which are overwritten.  # (2, height, width) -> (height, width)"""
-    fine = np.bitwise_and(bits[1], np.uint8(levels - 1), out=bits[1])
-    return as_pixels(cv2.add(cv2.LUT(bits[0], table, dst=bits[0]), fine, dst=bits[0]))
+    coarse, fine = bits
+    fine &= np.uint8(levels - 1)
+    cv2.LUT(coarse, table, dst=coarse)
+    coarse += fine
+    return as_pixels(coarse)
 
 
 def add_noise(pixels: Pixels, noise: Pixels) -> None:
@@ -83,11 +88,11 @@ def add_noise(pixels: Pixels, noise: Pixels) -> None:
 
     In signed bytes, whose addition saturates: half the time of one weighted sum.
     """
-    for array in (pixels, noise):
-        np.bitwise_xor(array, np.uint8(128), out=array)
+    pixels ^= SIGN
+    noise ^= SIGN
     signed = pixels.view(np.int8)
     cv2.add(signed, noise.view(np.int8), dst=signed)
-    np.bitwise_xor(pixels, np.uint8(128), out=pixels)
+    pixels ^= SIGN
 
 
 def add_gaussian(pixels: Pixels, sigma: float, random: PixelRandom) -> Pixels:

@@ -13,7 +13,7 @@ from __future__ import annotations
 
 import math
 from functools import cache
-from typing import Any, Protocol
+from typing import Protocol
 
 import cv2
 import numpy as np
@@ -34,7 +34,7 @@ from augmentation.noise import (
 from augmentation.recipe import Border, Operations, columns_of, ranges_of
 
 Row = dict[str, float]
-Planes = list[Pixels]  # Y of even sides, U, V
+Planes = list[Pixels]  # Y, U, V; Y has an even number of rows, and U and V have a multiple of STEP columns
 
 
 class Prepared(Protocol):
@@ -50,6 +50,7 @@ class Prepared(Protocol):
 
 
 SCALES = (1, 2, 2)
+STEP = 16  # columns at a time: OpenCV takes those that are left one by one, which costs a quarter of a blur
 FORMS = {
     "flip", "rotate", "shift", "scale", "shear", "perspective", "jitter", "blur", "motion", "defocus", "sharpen",
     "downscale", "noise", "jpeg",
@@ -64,7 +65,7 @@ SHARES = [  # of U and of V: slope upon the noise of Y, and standard deviation b
     for slope, variance in zip(COVARIANCE[0, 1:] / COVARIANCE[0, 0], np.diag(COVARIANCE)[1:], strict=True)
 ]
 FROM_IQ = (TO_YUV @ operations.FROM_YIQ)[1:, 1:]
-QUARTER_TURN = FROM_IQ @ np.array([[0, -1], [1, 0]]) @ np.linalg.inv(FROM_IQ)  # of hue, on (U, V)
+QUARTER_TURN = (FROM_IQ @ np.array([[0, -1], [1, 0]]) @ np.linalg.inv(FROM_IQ)).tolist()  # of hue, on (U, V)
 DOUBLE = np.array([[2, 0, 0.5], [0, 2, 0.5], [0, 0, 1]])  # a chroma sample lies amid four of luma
 HALVE = np.linalg.inv(DOUBLE)
 
@@ -87,32 +88,47 @@ def possible(row: Row) -> bool:
     """Whether all that was drawn has a form in planes; albumentations' transforms have none."""
     if row.get("noise_sigma", 0.0) * LUMA > IN_BYTES:
         return False
-    foreign = any(value for column, value in row.items() if column.startswith("extra_"))
-    return not foreign and all(row.get(column, neutral) == neutral for column, neutral in RGB_ONLY.items())
+    return all(value == RGB_ONLY.get(column, value) for column, value in row.items()) and not any(
+        value for column, value in row.items() if column.startswith("extra_")
+    )
 
 
 def from_rgb(pixels: Pixels) -> tuple[Pixels, Pixels]:
-    """Y of even size, its last row and column repeated, and U and V as the first two of four channels, for the warp."""
+    """Y, and U and V as the first two of four channels, for the warp; the last row and column are repeated."""
     height, width = pixels.shape[:2]
-    even = cv2.copyMakeBorder(pixels, 0, height % 2, 0, width % 2, cv2.BORDER_REPLICATE)
-    whole = cv2.cvtColor(even, cv2.COLOR_RGB2YCrCb)
-    half = cv2.resize(whole, (even.shape[1] // 2, even.shape[0] // 2), interpolation=cv2.INTER_AREA)
-    return as_pixels(cv2.extractChannel(whole, 0)), as_pixels(np.ascontiguousarray(half[..., [2, 1, 2, 1]]))
+    tall, wide = plane_shape((height, width))
+    even = cv2.copyMakeBorder(pixels, 0, 2 * tall - height, 0, 2 * wide - width, cv2.BORDER_REPLICATE)
+    half = cv2.cvtColor(cv2.resize(even, (wide, tall), interpolation=cv2.INTER_AREA), cv2.COLOR_RGB2YCrCb)
+    chroma = np.empty((tall, wide, 4), dtype=np.uint8)
+    cv2.mixChannels([half], [chroma], [2, 0, 1, 1, 2, 2, 1, 3])
+    return as_pixels(cv2.cvtColor(even, cv2.COLOR_RGB2GRAY)), chroma
+
+
+def plane_shape(size: tuple[int, int]) -> tuple[int, int]:
+    """Rows and columns of U and V for a copy of this size."""
+    return -(-size[0] // 2), -(-size[1] // (2 * STEP)) * STEP
 
 
 def placed(source: Prepared, matrix: npt.NDArray[np.float64], target: tuple[int, int], border: Border) -> Planes:
-    """The copy's geometry, one warp per resolution; always new arrays, Y rounded up to even sides."""
+    """The copy's geometry, one warp per resolution; always new arrays, the last row and column repeated."""
     luma, chroma = source.planes
-    height, width = source.pixels.shape[:2]
-    half = ((target[0] + 1) // 2, (target[1] + 1) // 2)
+    (height, width), (tall, wide) = source.pixels.shape[:2], plane_shape(target)
     if (height, width) == target and geometry.is_identity(matrix):
         luma = luma.copy()
     else:
         outside = yuv(border.colour)
-        even = (2 * half[0], 2 * half[1])
-        luma = geometry.warp_plane(luma[:height, :width], matrix, even, border.mode, (outside[0],))
-        chroma = geometry.warp_plane(chroma, HALVE @ matrix @ DOUBLE, half, border.mode, (*outside[1:], 0, 0))
+        luma = geometry.warp_plane(luma[:height, :width], matrix, (2 * tall, 2 * wide), border.mode, outside[:1])
+        chroma = chroma[: (height + 1) // 2, : (width + 1) // 2]
+        chroma = geometry.warp_plane(chroma, HALVE @ matrix @ DOUBLE, (tall, wide), border.mode, (*outside[1:], 0, 0))
+        repeat_edge(luma, *target)
+        repeat_edge(chroma, tall, (target[1] + 1) // 2)
     return [luma, as_pixels(cv2.extractChannel(chroma, 0)), as_pixels(cv2.extractChannel(chroma, 1))]
+
+
+def repeat_edge(plane: Pixels, height: int, width: int) -> None:
+    """Repeat the last of `height` rows and `width` columns to the end of the plane, as JPEG does; in place."""
+    plane[:, width:] = plane[:, width - 1 : width]
+    plane[height:] = plane[height - 1 : height]
 
 
 @cache
@@ -142,8 +158,11 @@ def jitter(planes: Planes, row: Row, grey_mean: float) -> Planes:
     if (gain, offset) != (1, 0):
         cv2.transform(luma, np.array([[gain, offset]]), dst=luma)
     if (stretch, hue) != (1, 0):
-        turn: Any = stretch * (math.cos(hue) * np.eye(2) + math.sin(hue) * QUARTER_TURN)
-        u, v = (as_pixels(cv2.addWeighted(u, a, v, b, 128 * (1 - a - b))) for a, b in turn.tolist())
+        cosine, sine = stretch * math.cos(hue), stretch * math.sin(hue)
+        turn = [
+            (sine * a + cosine * i, sine * b + cosine * (1 - i)) for (a, b), i in zip(QUARTER_TURN, (1, 0), strict=True)
+        ]
+        u, v = (as_pixels(cv2.addWeighted(u, a, v, b, 128 * (1 - a - b))) for a, b in turn)
     return [luma, u, v]
 
 
@@ -165,8 +184,8 @@ def add_gaussian(planes: Planes, sigma: float, random: PixelRandom) -> Planes:
         noise = noise_bytes(random.bytes((2, 2 * count, 2 * half)), *table)
         mean = cv2.resize(noise, (half, count), interpolation=cv2.INTER_AREA)
         add_noise(luma[2 * top : 2 * (top + count)], noise)
-        for plane, bits, (slope, own) in zip(parts, random.bytes((2, count, half)), shares, strict=True):
-            total = as_pixels(cv2.LUT(bits, wide_table(), dst=bits))
+        bits = random.bytes((2, count, half))
+        for plane, total, (slope, own) in zip(parts, cv2.LUT(bits, wide_table(), dst=bits), shares, strict=True):
             cv2.addWeighted(total, own, mean, slope, 128 * (1 - own) - 128.125 * slope, dst=total)
             add_noise(plane, total)
     return planes

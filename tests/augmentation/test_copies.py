@@ -13,7 +13,7 @@ from augmentation.recipe import AugmentParams
 
 PHOTO = cv2.resize(load_sample_images().images[0], (80, 60), interpolation=cv2.INTER_AREA)
 OTHER = cv2.resize(load_sample_images().images[1], (80, 60), interpolation=cv2.INTER_AREA)
-GOLDEN = {"raw": "46176d3b66e2f05a", "jpeg": "a741e7b0a5bae241"}
+GOLDEN = {"raw": "669964c671e39d83", "jpeg": "230a56eb8581046b"}
 PLAIN = {"operations": {}, "mixup": {"probability": 0}, "size": None}
 
 
