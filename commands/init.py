@@ -180,7 +180,7 @@ def sizes_of(listing: Any) -> tuple[list[tuple[int, int]], list[str]]:
     found, faults = [], []
     for number, row in enumerate(rows):
         try:
-            source = listing.load(listing.root, row["path"], int(row.get("position", 0)))
+            source = listing.read(row["path"], int(row.get("position", 0)))
             if not isinstance(source, bytes):
                 found.append((source.shape[1], source.shape[0]))
                 continue

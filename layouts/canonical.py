@@ -1,9 +1,11 @@
 """Images of a listing into canonical shards: in parallel, in bounded memory, and continued where a run was stopped.
 
 One task is one shard of consecutive rows, so its bytes do not depend on the number of workers. A task writes
-`<name>.tar`, then `<name>.parquet` with one row of facts per image; a shard whose table is there, and was made from
-the same files and settings, is finished. `<name>.now` holds the number of the image at hand, so that a decoder that
-takes the process down is traced to its file (layouts/making.py).
+`<name>.tar`, then `<name>.facts` with one row per image; once both are safe on the disk, that is named
+`<name>.parquet`, and a shard that has it, made from the same files and settings, is finished. `<name>.now` holds the
+number of the image at hand, so that a decoder that takes the process down is traced to its file (layouts/making.py).
+
+Workers import this module, and nothing that starts slowly: rows are Arrow tables here, not pandas'.
 """
 
 from __future__ import annotations
@@ -16,31 +18,36 @@ import struct
 from collections import Counter
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass, field
 from functools import partial
 from pathlib import Path
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 import cv2
-import pandas as pd
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from layouts.records import Listing, load_file
-from storage.atomic import replacing
+from storage.atomic import replacing, sync
 from storage.errors import PodiumError
-from storage.hashes import perceptual_hashes
+from storage.hashes import Grey, hashes_of, small_grey
 from storage.intake import Encoding, Pixels, TruncatedImageError, decoded, encode, shrink, without_remarks
-from storage.paths import Below
+from storage.paths import Below, Stamp
 from storage.shards import ShardWriter
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+    from layouts.records import Listing, Load, Region
 
 SHARDS = 48  # as many as that, of at least FEWEST images each
 FEWEST, MOST = 256, 32_768
 EXAMPLES = 100  # problems that one shard tells in full
 BLOCK = 4096  # rows that are Python objects at one time
 AT_ONCE = 2**18  # bytes of pixels that are decoded before they are encoded
+HASHED = 1024  # images whose perceptual hashes are taken together
+NOT_SEEN = ("label", "group")  # columns that change nothing of a shard
+VERSION = 2  # of the canonical bytes and of the facts about them: shards of an earlier one are made again
 POSITION = struct.Struct("<q")
-Fact = tuple[int, str, int, int, int, int, str, str]  # the columns of FACTS
 Taken = tuple[int, str, Pixels]  # position, image_id, canonical pixels
 FACTS = pa.schema(
     [
@@ -73,8 +80,10 @@ class Task:
 
     name: str
     start: int
-    rows: pd.DataFrame
-    listing: Listing  # without its tables
+    rows: pa.Table
+    root: Path
+    load: Load | None
+    region: Callable[[dict[str, Any], int, int], tuple[Region | None, str]] | None
     form: Form
     folder: Path
     skip: frozenset[int] = frozenset()  # positions of images that took a process down
@@ -82,6 +91,10 @@ class Task:
     def path(self, suffix: str) -> Path:
         """A file of this shard."""
         return self.folder / f"{self.name}{suffix}"
+
+    def __getstate__(self) -> dict[str, Any]:
+        """For another process: its own rows only; a part of an Arrow table would bring the whole along."""
+        return self.__dict__ | {"rows": self.rows.take(pa.array(range(len(self.rows))))}
 
 
 @dataclass(frozen=True)
@@ -96,28 +109,28 @@ class Outcome:
 
 def tasks(listing: Listing, form: Form, folder: Path) -> Iterator[Task]:
     """The shards of training and test images, in order."""
-    bare = replace(listing, train=pd.DataFrame(), test=pd.DataFrame(), classes={}, sample=None)
-    for kind, table in (("train", listing.train), ("test", listing.test)):
+    for kind, frame in (("train", listing.train), ("test", listing.test)):
+        table = pa.table({name: pa.array(frame[name], from_pandas=False) for name in frame.columns})  # NaN stays NaN
         size = min(max(-(-len(table) // SHARDS), FEWEST), MOST)
         for start in range(0, len(table), size):
             name = f"images-{kind}-{start // size:05d}"
-            yield Task(name, start, table.iloc[start : start + size], bare, form, folder)
+            rows = table.slice(start, size)
+            yield Task(name, start, rows, listing.root, listing.load, listing.region, form, folder)
 
 
 def run(task: Task) -> Outcome:
     """Make one shard, unless it is finished already."""
     cv2.setNumThreads(1)  # the processes are the parallelism
-    mark = fingerprint(task)
-    if (done := finished(task, mark)) is not None:
+    if (done := finished(task)) is not None:
         return done
     notes: Counter[str] = Counter()
-    facts: list[Fact] = []
+    facts, stamps = Facts(), list[Stamp]()
     found: list[str] = []
     with ExitStack() as stack:
         at_hand = stack.enter_context(marking(task.path(".now")))
-        load = loader(task.listing, stack)
+        load = loader(task, stack, stamps)
         stack.enter_context(without_remarks())
-        shard = stack.enter_context(ShardWriter(task.folder, task.name))
+        shard = stack.enter_context(ShardWriter(task.folder, task.name, durable=False))
         taken: list[Taken] = []
         waiting = 0  # bytes
         for position, row in enumerate(rows_of(task.rows), start=task.start):
@@ -134,12 +147,12 @@ def run(task: Task) -> Outcome:
             taken.append((position, row["image_id"], pixels))
             waiting += pixels.nbytes
             if waiting >= AT_ONCE:
-                facts += store(taken, shard, task)
+                store(taken, shard, task, facts)
                 taken, waiting = [], 0
-        facts += store(taken, shard, task)
+        store(taken, shard, task, facts)
     task.path(".now").unlink()
     if not found and not task.skip:
-        write_facts(task, facts, {"fingerprint": mark, "notes": json.dumps(notes)})
+        write_facts(task, facts, {"fingerprint": fingerprint(task, stamps), "notes": json.dumps(notes)})
     return Outcome(task.name, len(task.rows), dict(notes), tuple(found[:EXAMPLES]))
 
 
@@ -153,26 +166,42 @@ def marking(path: Path) -> Iterator[Callable[[int], None]]:
             yield lambda position: POSITION.pack_into(memory, 0, position)
 
 
-def loader(listing: Listing, stack: ExitStack) -> Callable[[str, int], bytes | Pixels]:
-    """How the images of a listing are read: single files with their folders held open, anything else as it does."""
-    if listing.load is not load_file:
-        return partial(listing.load, listing.root)
-    files = stack.enter_context(Below(listing.root))
-    return lambda path, _: files.read(path)
+def loader(task: Task, stack: ExitStack, stamps: list[Stamp]) -> Callable[[str, int], bytes | Pixels]:
+    """How the images of a task are read: single files with their folders held open, anything else as its layout does.
+
+    The stamp of each image's file is put down, for the fingerprint.
+    """
+    root, own = task.root, task.load
+    if own is not None:
+
+        def load(path: str, position: int) -> bytes | Pixels:
+            stamps.append(stamp_of(root, path))
+            return own(root, path, position)
+
+        return load
+
+    files = stack.enter_context(Below(root))
+
+    def read(path: str, _: int) -> bytes:
+        data, stamp = files.read(path)
+        stamps.append(stamp)
+        return data
+
+    return read
 
 
-def rows_of(table: pd.DataFrame) -> Iterator[dict[str, Any]]:
+def rows_of(table: pa.Table) -> Iterator[dict[str, Any]]:
     """The rows of a table as dictionaries, a few thousand of them in memory at a time."""
-    names = list(table.columns)
+    names = table.column_names
     for block in blocks_of(table):
         for values in zip(*block, strict=True):
             yield dict(zip(names, values, strict=True))
 
 
-def blocks_of(table: pd.DataFrame) -> Iterator[list[list[Any]]]:
+def blocks_of(table: pa.Table) -> Iterator[list[list[Any]]]:
     """The columns of a table as lists of plain values, a few thousand rows at a time."""
     for start in range(0, len(table), BLOCK):
-        yield [table[name].iloc[start : start + BLOCK].tolist() for name in table.columns]
+        yield [column.to_pylist() for column in table.slice(start, BLOCK).columns]
 
 
 def take_in(
@@ -194,9 +223,9 @@ def take_in(
             notes[note] += 1
     else:
         pixels = source
-    if task.listing.region is not None:
+    if task.region is not None:
         height, width = pixels.shape[:2]
-        region, note = task.listing.region(row, width, height)
+        region, note = task.region(row, width, height)
         notes.update([note] if note else [])
         if region is None:
             return None
@@ -208,35 +237,69 @@ def take_in(
 def read_one(task: Task) -> bytes:
     """The canonical bytes of the only image of a task, empty where the rules leave it out."""
     with ExitStack() as stack:
-        load = loader(task.listing, stack)
+        load = loader(task, stack, [])
         stack.enter_context(without_remarks())
         pixels = take_in(next(rows_of(task.rows)), task, load, Counter())
         return b"" if pixels is None else encode(pixels, task.form.encoding, quality=task.form.jpeg_quality)
 
 
-def store(taken: list[Taken], shard: ShardWriter, task: Task) -> list[Fact]:
-    """Append images to the shard; the facts about each.
+def store(taken: list[Taken], shard: ShardWriter, task: Task, facts: Facts) -> None:
+    """Append images to the shard, and what is known about them to the facts.
 
-    Many small ones are encoded together and hashed together: a processor that does one thing at a time does it faster.
+    Many small ones are encoded together: a processor that does one thing at a time does it faster.
     """
     form, suffix = task.form, "jpg" if task.form.encoding == "jpeg" else "png"
     encoded = [encode(pixels, form.encoding, quality=form.jpeg_quality) for _, _, pixels in taken]
-    hashes = perceptual_hashes([pixels for _, _, pixels in taken])
-    facts = []
-    for (position, image_id, pixels), data, alike in zip(taken, encoded, hashes, strict=True):
+    for (position, image_id, pixels), data in zip(taken, encoded, strict=True):
         stem = os.path.splitext(image_id)[0]  # noqa: PTH122  a Path takes longer than a small image
         offset, size = shard.add(f"{stem}.{suffix}", data)
-        height, width = pixels.shape[:2]
         digest = hashlib.sha256(data).hexdigest()  # equal for equal pixels, whatever file they came in
-        facts.append((position, f"{task.name}.tar", offset, size, width, height, digest, alike))
-    return facts
+        facts.add((position, offset, size, pixels.shape[1], pixels.shape[0], digest), small_grey(pixels))
 
 
-def write_facts(task: Task, facts: list[Fact], metadata: dict[str, str]) -> None:
-    """The table that marks a shard as finished."""
-    columns = [list(values) for values in zip(*facts, strict=True)] or [[]] * len(FACTS)
-    with replacing(task.path(".parquet")) as file:
-        pq.write_table(pa.table(columns, schema=FACTS).replace_schema_metadata(metadata), file)
+@dataclass
+class Facts:
+    """What is known about the images of one shard; a thousand perceptual hashes together cost a tenth."""
+
+    rows: list[tuple[int, int, int, int, int, str]] = field(default_factory=list)  # columns of FACTS without texts
+    hashes: list[str] = field(default_factory=list)
+    pictures: list[Grey] = field(default_factory=list)  # still to be hashed
+
+    def add(self, row: tuple[int, int, int, int, int, str], picture: Grey) -> None:
+        """The facts of one more image."""
+        self.rows.append(row)
+        self.pictures.append(picture)
+        if len(self.pictures) == HASHED:
+            self.hash()
+
+    def hash(self) -> None:
+        """Take the hashes of the pictures that wait."""
+        self.hashes += hashes_of(self.pictures)
+        self.pictures = []
+
+    def table(self, shard: str) -> pa.Table:
+        """The facts with the columns of FACTS."""
+        self.hash()
+        positions, offsets, sizes, widths, heights, digests = zip(*self.rows, strict=True) if self.rows else [()] * 6
+        shards = [shard] * len(positions)
+        columns = [positions, shards, offsets, sizes, widths, heights, digests, self.hashes]
+        return pa.table(columns, schema=FACTS)
+
+
+def write_facts(task: Task, facts: Facts, metadata: dict[str, str]) -> None:
+    """The table that marks a shard as finished, once `settle` has named it."""
+    table = facts.table(f"{task.name}.tar").replace_schema_metadata(metadata)
+    with replacing(task.path(".facts"), durable=False) as file:
+        pq.write_table(table, file)
+
+
+def settle(task: Task) -> None:
+    """Mark a shard as finished when it is safe on the disk; for the process that no image waits for."""
+    facts = task.path(".facts")
+    if facts.is_file():
+        sync(task.path(".tar"))
+        sync(facts)
+        facts.replace(task.path(".parquet"))
 
 
 def read_facts(paths: list[Path]) -> pd.DataFrame:
@@ -246,7 +309,7 @@ def read_facts(paths: list[Path]) -> pd.DataFrame:
     return facts
 
 
-def finished(task: Task, mark: str) -> Outcome | None:
+def finished(task: Task) -> Outcome | None:
     """The outcome of a shard that an earlier run finished from the same files and settings."""
     if not task.path(".parquet").is_file() or not task.path(".tar").is_file():
         return None
@@ -254,25 +317,19 @@ def finished(task: Task, mark: str) -> Outcome | None:
         metadata = pq.read_schema(task.path(".parquet")).metadata or {}
     except (pa.ArrowException, OSError):
         return None
-    if metadata.get(b"fingerprint") != mark.encode():
+    stamps = [stamp_of(task.root, path) for path in task.rows["path"].to_pylist()]
+    if metadata.get(b"fingerprint") != fingerprint(task, stamps).encode():
         return None
     return Outcome(task.name, len(task.rows), json.loads(metadata[b"notes"]))
 
 
-def fingerprint(task: Task) -> str:
+def fingerprint(task: Task, stamps: list[Stamp]) -> str:
     """A hash of all that determines a shard: settings, rows, and the files' sizes and times (labels do not)."""
-    digest = hashlib.sha256(json.dumps([asdict(task.form), task.start]).encode())
-    digest.update(f"{named(task.listing.load)} {named(task.listing.region)}".encode())
-    table = task.rows.drop(columns=["label", "group"], errors="ignore")
-    root, last, stamp = f"{task.listing.root}/", "", (-1, -1)
-    paths = list(table.columns).index("path")
-    for block in blocks_of(table):
-        stamps = []
-        for path in block[paths]:
-            if path != last:  # else another image of the same file
-                last, stamp = path, _stamp(root + path)
-            stamps.append(stamp)
-        digest.update(json.dumps([*block, stamps], default=str).encode())
+    digest = hashlib.sha256(json.dumps([VERSION, asdict(task.form), task.start]).encode())
+    digest.update(f"{named(task.load)} {named(task.region)}".encode())
+    digest.update(json.dumps(stamps).encode())
+    for block in blocks_of(task.rows.select([name for name in task.rows.column_names if name not in NOT_SEEN])):
+        digest.update(json.dumps(block, default=str).encode())
     return digest.hexdigest()
 
 
@@ -283,9 +340,10 @@ def named(function: Any) -> str:
     return function.__qualname__ if function else ""
 
 
-def _stamp(path: str) -> tuple[int, int]:
+def stamp_of(root: Path, path: str) -> Stamp:
+    """What `Below.read` would tell of a file that is not read now; (-1, -1) where there is none."""
     try:
-        status = os.stat(path)  # noqa: PTH116  a Path takes longer than the look
+        status = os.stat(f"{root}/{path}")  # noqa: PTH116  a Path takes longer than the look
     except OSError:
         return (-1, -1)
     return (status.st_size, status.st_mtime_ns)

@@ -20,7 +20,7 @@ from typing import Any
 
 import numpy as np
 
-from layouts.canonical import FEWEST, POSITION, Form, Outcome, Task, read_one, run, tasks
+from layouts.canonical import FEWEST, POSITION, Form, Outcome, Task, read_one, run, settle, tasks
 from layouts.records import Listing
 from storage.errors import DataError, PodiumError, ResourceError, problems
 from storage.shards import BLOCK as TAR_BLOCK
@@ -48,7 +48,9 @@ def make_shards(listing: Listing, form: Form, folder: Path, workers: int, advanc
         if workers > 1:
             from joblib.externals.loky import get_reusable_executor
 
-            get_reusable_executor().shutdown(wait=True)  # their memory is not needed for the tables
+            get_reusable_executor(workers, reuse=True).shutdown(
+                kill_workers=True
+            )  # all have answered; their memory is not needed for the tables
     if found or any(outcome.problems for outcome in outcomes):
         told = [*found, *(problem for outcome in outcomes for problem in outcome.problems)]
         refused = problems(f"images below {listing.root} cannot be used", sorted(told))
@@ -65,6 +67,7 @@ def all_of(todo: dict[str, Task], workers: int, folder: Path, advance: Advance) 
     while todo:
         try:
             for outcome in in_processes(run, list(todo.values()), workers):
+                settle(todo[outcome.name])
                 outcomes.append(outcome)
                 advance(outcome.images)
                 del todo[outcome.name]
@@ -101,11 +104,11 @@ def deadly(todo: dict[str, Task]) -> list[str]:
     suspects = []
     for name, position in at_hand(todo):
         task = todo[name]
-        suspects.append(replace(task, rows=task.rows.iloc[[position - task.start]], start=position))
+        suspects.append(replace(task, rows=task.rows.slice(position - task.start, 1), start=position))
     told = []
     for alone, reason in zip(suspects, deaths_of(suspects), strict=True):
         if reason:
-            told.append(f"{alone.rows['path'].iloc[0]} ({alone.rows['image_id'].iloc[0]}): {reason}")
+            told.append(f"{alone.rows['path'][0]} ({alone.rows['image_id'][0]}): {reason}")
             todo[alone.name] = replace(todo[alone.name], skip=todo[alone.name].skip | {alone.start})
     return told
 
@@ -182,7 +185,7 @@ def sample(missing: list[Task]) -> list[Task]:
     picked = []
     for part in np.unique(parts):
         task, rows = missing[part], chosen[parts == part] - sizes[part]
-        picked.append(replace(task, rows=task.rows.iloc[rows]))
+        picked.append(replace(task, rows=task.rows.take(rows)))
     return picked
 
 
@@ -191,7 +194,7 @@ def sizes_of(task: Task) -> list[int]:
     found = []
     for row in range(len(task.rows)):
         try:
-            data = read_one(replace(task, rows=task.rows.iloc[[row]]))
+            data = read_one(replace(task, rows=task.rows.slice(row, 1)))
         except (PodiumError, OSError):
             continue
         found.append(TAR_BLOCK + -(-len(data) // TAR_BLOCK) * TAR_BLOCK)

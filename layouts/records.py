@@ -44,12 +44,8 @@ WAYS = {  # how ids name files: what is taken off the file's path to get the id
     "by file name without extension": r"^.*/|\.[^./]+$",
 }
 CHUNK = 100_000  # names that are Python objects at one time
+Load = Callable[[Path, str, int], bytes | Pixels]  # root, path, position: a file's bytes, or pixels
 Region = tuple[int, int, int, int]  # left, top, right, bottom in pixels; right and bottom are outside
-
-
-def load_file(root: Path, path: str, position: int) -> bytes | Pixels:
-    """The bytes of one image file; layouts with many images in one file bring a function of their own."""
-    return read_below(root, path)
 
 
 @dataclass(frozen=True)
@@ -69,8 +65,8 @@ class Listing:
     `train` has the columns image_id, path (relative to `root`), label (a value of `classes`), group ("" for none),
     and may have `position` (in a file of many images) and columns of the layout's own; `test` has image_id and path,
     and may have label where the answers are known. `classes` maps each value to its name.
-    `load(root, path, position)` reads one image; `region(row, width, height)` says which part of it counts (None:
-    leave it out) with a note to count. Both are picklable functions.
+    `load(root, path, position)` reads one image where a path is not that of its file alone; `region(row, width,
+    height)` says which part of it counts (None: leave it out) with a note to count. Both are picklable functions.
     """
 
     root: Path
@@ -79,8 +75,12 @@ class Listing:
     classes: dict[str, str]
     sample: Sample | None = None
     notes: list[str] = field(default_factory=list)
-    load: Callable[[Path, str, int], bytes | Pixels] = load_file
+    load: Load | None = None
     region: Callable[[dict[str, Any], int, int], tuple[Region | None, str]] | None = None
+
+    def read(self, path: str, position: int) -> bytes | Pixels:
+        """One image, as it lies there."""
+        return self.load(self.root, path, position) if self.load else read_below(self.root, path)
 
 
 class Layout(Protocol):

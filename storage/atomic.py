@@ -16,22 +16,28 @@ from pathlib import Path
 from typing import Any, BinaryIO
 
 TEMPORARY = ".tmp-"  # every unfinished file or folder carries it in its name
+BUFFER = 2**18  # bytes: many small members of a shard become one call of the system
 
 
 @contextmanager
-def replacing(path: str | Path) -> Iterator[BinaryIO]:
-    """A binary file that appears under `path`, whole, when the block ends without an error."""
+def replacing(path: str | Path, *, durable: bool = True) -> Iterator[BinaryIO]:
+    """A binary file that appears under `path`, whole, when the block ends without an error.
+
+    Not `durable`: a power cut may still take it, or leave it cut short, until `sync` was called for it.
+    """
     path = Path(path)
     path.parent.mkdir(parents=True, exist_ok=True)
     descriptor, name = tempfile.mkstemp(dir=path.parent, prefix=f"{TEMPORARY}{path.name}-")
     try:
-        with os.fdopen(descriptor, "wb") as file:
+        with os.fdopen(descriptor, "wb", BUFFER) as file:
             yield file
             file.flush()
             os.fchmod(file.fileno(), 0o644)
-            os.fsync(file.fileno())
+            if durable:
+                os.fsync(file.fileno())
         os.replace(name, path)
-        sync_folder(path.parent)
+        if durable:
+            sync(path.parent)
     except BaseException:
         Path(name).unlink(missing_ok=True)
         raise
@@ -61,12 +67,12 @@ def replace_folder(finished: Path, folder: Path) -> None:
         shutil.rmtree(old)
     else:
         os.replace(finished, folder)
-    sync_folder(folder.parent)
+    sync(folder.parent)
 
 
-def sync_folder(folder: str | Path) -> None:
-    """Make renames and new names inside `folder` survive a power cut."""
-    descriptor = os.open(folder, os.O_RDONLY)
+def sync(path: str | Path) -> None:
+    """Make a file's bytes, or a folder's names, survive a power cut."""
+    descriptor = os.open(path, os.O_RDONLY)
     try:
         os.fsync(descriptor)
     finally:

@@ -21,7 +21,7 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
-from storage.atomic import replacing, sync_folder
+from storage.atomic import replacing, sync
 from storage.atomic import sha256 as sha256_of
 from storage.errors import DataError, IntegrityError, PodiumError, ResourceError, problems
 from storage.signatures import foreign
@@ -91,7 +91,7 @@ def publish(part: Path, target: Path) -> None:
     target.parent.mkdir(parents=True, exist_ok=True)
     try:
         os.replace(part, target)
-        sync_folder(target.parent)
+        sync(target.parent)
     except OSError:
         with open(part, "rb") as file, replacing(target) as copied:
             shutil.copyfileobj(file, copied, BLOCK)

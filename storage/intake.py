@@ -16,9 +16,8 @@ import re
 import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal, cast
+from typing import Any, Literal, NamedTuple, cast
 
 import cv2
 import numpy as np
@@ -47,6 +46,7 @@ SUFFIXES = {
     "AVIF": (".avif",),
 }
 ORIENTATION = 0x0112  # the EXIF tag
+TURNING = frozenset({"exif", "Raw profile type exif", "xmp", "XML:com.adobe.xmp"})  # what may hold it
 SMALL = 128 * 128 * 3  # bytes up to which a copy costs less than a look
 SMALLEST_SIDE = 8  # below it, the report lists an image as tiny
 
@@ -55,8 +55,7 @@ class TruncatedImageError(DataError):
     """The file ends before its picture does; `prepare.truncated: drop` leaves such images out."""
 
 
-@dataclass(frozen=True)
-class Intake:
+class Intake(NamedTuple):
     """A decoded image, the format it came in, and what was mended or looks odd, as short phrases to count."""
 
     pixels: Pixels
@@ -171,22 +170,25 @@ def _without_text(data: bytes) -> bytes:
 
 
 def _canonical(image: Image.Image, name: str) -> Intake:
-    notes, format_ = [], image.format or "?"
+    notes: list[str] = []
+    format_ = image.format or "?"
     if not name.endswith(SUFFIXES.get(format_, "")):  # most do; the rest costs more than a small image
         suffix = Path(name).suffix.lower()
         if suffix and suffix not in SUFFIXES[format_]:
             notes.append(f"{format_} data in {suffix}")
-    if getattr(image, "n_frames", 1) > 1 and format_ != "MPO":
+    if format_ != "MPO" and getattr(image, "n_frames", 1) > 1:
         notes.append("animated or many pages: first taken")
-    orientation = _orientation(image)
-    rgb = _rgb(image, name)
     if image.mode != "RGB":
         notes.append(f"{image.mode} to RGB")
-    if orientation in range(2, 9):
+    orientation = _orientation(image)
+    if 2 <= orientation <= 8:
         notes.append("turned as EXIF says")
-        rgb = _turned(rgb, orientation)
-    pixels = _as_array(rgb)
-    if min(rgb.size) < SMALLEST_SIDE:
+        pixels = _as_array(_turned(_rgb(image, name), orientation))
+    elif image.mode == "L" and "transparency" not in image.info:
+        pixels = cv2.cvtColor(_as_array(image), cv2.COLOR_GRAY2RGB)
+    else:
+        pixels = _as_array(_rgb(image, name))
+    if min(pixels.shape[:2]) < SMALLEST_SIDE:
         notes.append(f"under {SMALLEST_SIDE} pixels")
     if _one_colour(pixels):
         notes.append("one colour only")
@@ -197,24 +199,28 @@ def _one_colour(pixels: Pixels) -> bool:
     if pixels.size <= SMALL:
         data = pixels.tobytes()
         return data == data[:3] * (len(data) // 3)
-    return bool((pixels[::16, ::16] == pixels[0, 0]).all() and (pixels == pixels[0, 0]).all())
+    corner, middle = pixels[0, 0], pixels[pixels.shape[0] // 2, pixels.shape[1] // 2]
+    return bool((corner == middle).all() and (pixels[::16, ::16] == corner).all() and (pixels == corner).all())
 
 
 def _as_array(image: Image.Image) -> Any:
-    """The pixels of an RGB image; Pillow keeps four bytes each, which Arrow shows as they are.  # (height, width, 3)"""
-    if image.width * image.height * 3 <= SMALL:
-        return np.asarray(image)
-    try:
-        four = pa.array(image).flatten().to_numpy().reshape(image.height, image.width, 4)
-    except (ValueError, TypeError, pa.ArrowException):  # too large for one block of memory, or an older Pillow
-        return np.asarray(image)
-    return cv2.cvtColor(four, cv2.COLOR_RGBA2RGB)
+    """The pixels of an RGB or grey image.  # (height, width, 3) or (height, width)
+
+    Of RGB, Pillow keeps four bytes each, which Arrow shows as they are: faster than a copy, where there are many.
+    """
+    width, height = image.size
+    if image.mode == "RGB" and width * height * 3 > SMALL:
+        try:
+            four = pa.array(image).flatten().to_numpy().reshape(height, width, 4)
+        except (ValueError, TypeError, pa.ArrowException):  # too large for one block of memory, or an older Pillow
+            return np.asarray(image)
+        return cv2.cvtColor(four, cv2.COLOR_RGBA2RGB)
+    flat = np.frombuffer(image.tobytes(), np.uint8)
+    return flat.reshape(height, width, 3) if image.mode == "RGB" else flat.reshape(height, width)
 
 
 def _orientation(image: Image.Image) -> int:
-    if not image.info and image.format == "PNG":
-        return 1
-    if image.format not in ("TIFF", "MPO") and not any("xif" in key or key == "xmp" for key in map(str, image.info)):
+    if TURNING.isdisjoint(image.info) and image.format not in ("TIFF", "MPO"):
         return 1
     try:
         return int(image.getexif().get(ORIENTATION, 1))

@@ -32,14 +32,14 @@ class ShardWriter:
         offset, size = shard.add("a.jpg", data)
     """
 
-    def __init__(self, folder: str | Path, name: str) -> None:
-        self.path = Path(folder) / f"{name}.tar"
+    def __init__(self, folder: str | Path, name: str, *, durable: bool = True) -> None:
+        self.path, self._durable = Path(folder) / f"{name}.tar", durable
         self._stack = ExitStack()
         self._file: BinaryIO | None = None
         self._position = 0
 
     def __enter__(self) -> ShardWriter:
-        self._file = self._stack.enter_context(replacing(self.path))
+        self._file = self._stack.enter_context(replacing(self.path, durable=self._durable))
         return self
 
     def __exit__(

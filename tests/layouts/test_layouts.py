@@ -305,8 +305,8 @@ def test_cifar_versions_agree(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -
     assert binary.train["label"].tolist() == python.train["label"].tolist() == [str(i) for i in range(100)]
     assert binary.classes == python.classes
     for position in (0, 57, 99):
-        one = binary.load(tmp_path / "b", "cifar-100-binary/train.bin", position)
-        other = python.load(root, "cifar-100-python/train", position)
+        one = binary.read("cifar-100-binary/train.bin", position)
+        other = python.read("cifar-100-python/train", position)
         expected = competitions.tiny(position, position)
         assert np.array_equal(np.asarray(one), expected)
         assert np.array_equal(np.asarray(other), expected)
@@ -455,7 +455,7 @@ def test_fashion(tmp_path: Path, packed: bool) -> None:
     row = listing.train.iloc[4]
     assert (row["image_id"], row["label"]) == ("train/00004", "1")
     grey = competitions.digits()[0][np.flatnonzero(competitions.digits()[1] == 1)[1]]
-    assert np.array_equal(np.asarray(listing.load(root, row["path"], 4))[:, :, 2], grey)
+    assert np.array_equal(np.asarray(listing.read(row["path"], 4))[:, :, 2], grey)
 
 
 def test_fashion_refuses(tmp_path: Path) -> None:

@@ -101,10 +101,8 @@ def test_workers_and_rests_of_other_runs_do_not_change_a_byte(fashion: Path, tmp
     folder.mkdir()
     for task in canonical.tasks(source, canonical.Form(max_side=20), folder):
         canonical.run(task)  # of other settings: they must not be taken for finished
-    other = [
-        canonical.finished(task, canonical.fingerprint(task))
-        for task in canonical.tasks(source, canonical.Form(), folder)
-    ]
+        canonical.settle(task)
+    other = [canonical.finished(task) for task in canonical.tasks(source, canonical.Form(), folder)]
     assert other == [None] * len(other)
 
 
@@ -115,10 +113,13 @@ def test_finished_shards_are_not_made_again(fashion: Path, tmp_path: Path, monke
     tasks = list(canonical.tasks(source, form, folder))
     assert len(tasks) == 4
     before = [canonical.run(task) for task in tasks]
+    assert [canonical.finished(task) for task in tasks] == [None] * 4  # until they are safe on the disk
+    for task in tasks:
+        canonical.settle(task)
     monkeypatch.setattr(canonical, "encode", lambda *_, **__: pytest.fail("made again"))
     assert [canonical.run(task) for task in tasks] == before
     os.utime(fashion / "train-images-idx3-ubyte.gz", (1, 1))
-    assert canonical.finished(tasks[0], canonical.fingerprint(tasks[0])) is None
+    assert canonical.finished(tasks[0]) is None
 
 
 def test_killed_in_the_middle_it_continues_to_the_same_bytes(tmp_path: Path) -> None:
@@ -285,10 +286,11 @@ def test_a_full_disk_is_named_and_costs_no_finished_shard(fashion: Path, tmp_pat
     source = listing(fashion, layout="idx")
     task = next(iter(canonical.tasks(source, canonical.Form(), tmp_path)))
     canonical.run(task)
+    canonical.settle(task)
     stuck = Listing(source.root, source.train, source.test, source.classes, load=full)
     with pytest.raises(ResourceError, match=r"is full \([\d,]+ bytes free\)"):
         prepare(stuck, tmp_path / "index", PrepareParams(layout="idx"), work=tmp_path / "work")
-    assert canonical.finished(task, canonical.fingerprint(task)) is not None
+    assert canonical.finished(task) is not None
 
 
 def crash(root: Path, path: str, position: int) -> bytes:

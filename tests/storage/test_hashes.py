@@ -6,7 +6,7 @@ import pytest
 from PIL import Image
 from sklearn.datasets import load_sample_image
 
-from storage.hashes import KEPT, SIDE, eight_forms, hash_bits, perceptual_hash, perceptual_hashes
+from storage.hashes import KEPT, SIDE, eight_forms, hash_bits, hashes_of, perceptual_hash, small_grey
 
 PHOTO = load_sample_image("china.jpg")
 
@@ -42,13 +42,13 @@ def test_many_together_are_each_alone_and_the_transform_is_opencvs() -> None:
     pictures = [
         np.asarray(Image.fromarray(PHOTO).resize(size)) for size in ((28, 28), (640, 427), (8, 200), (129, 130))
     ]
-    together = perceptual_hashes(pictures)
+    together = hashes_of([small_grey(picture) for picture in pictures])
     assert together == [perceptual_hash(picture) for picture in pictures]
     grey = cv2.resize(cv2.cvtColor(pictures[0], cv2.COLOR_RGB2GRAY), (SIDE, SIDE), interpolation=cv2.INTER_AREA)
     whole = np.asarray(cv2.dct(grey.astype(np.float32)))[:KEPT, :KEPT] > 0
     whole[0, 0] = False
     assert (hash_bits(together[:1])[0] == whole).all()
-    assert perceptual_hashes([]) == []
+    assert hashes_of([]) == []
 
 
 def test_a_picture_without_contrast_has_no_bits() -> None:
