@@ -105,11 +105,11 @@ def sensor(pixels: Pixels, row: Row, random: PixelRandom) -> Pixels:
 
 def gaussian_blur(pixels: Pixels, sigma: float) -> Pixels:
     """Gaussian blur of `sigma` pixels."""
-    kernel = gaussian_kernel(sigma)
+    kernel = gaussian_kernel(round(sigma, 2))
     return as_pixels(cv2.sepFilter2D(pixels, -1, kernel, kernel, borderType=cv2.BORDER_REFLECT_101))
 
 
-@lru_cache(maxsize=8)
+@lru_cache(maxsize=1024)
 def gaussian_kernel(sigma: float) -> npt.NDArray[np.float64]:
     """A Gaussian in 256ths, cut at three sigma; the sum is 1.  # (n,)
 

@@ -27,7 +27,7 @@ from storage.errors import IntegrityError, ResourceError
 from storage.shards import Shards, ShardWriter
 
 SHARD_BYTES = 64 * 2**20
-FEWEST_SHARDS = 16  # so that several workers have something to do
+FEWEST_SHARDS = 32  # so that several workers have something to do, and end at about the same time
 REMEMBERED = 2**28  # bytes of prepared sources and partners, about
 SAMPLES = 48  # rendered copies behind the estimate of the disk
 SUFFIXES = {"jpeg": "jpg", "png": "png", "raw": "rgb"}

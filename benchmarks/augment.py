@@ -224,7 +224,7 @@ def turns(candidates: dict[str, Callable[[], Any]]) -> dict[str, Array]:
 
 def two_workers(folder: Path, size: tuple[int, int]) -> dict[str, float]:
     """Wall time of one worker over that of two, and the largest memory of a worker process."""
-    params, tasks_of_each = recipe(), 24
+    params, tasks_of_each = recipe(), 64
     per_task = max(1, round(SOURCE_PIXELS / (size[0] * size[1])))
     tasks = tasks_for(folder, photos(size, tasks_of_each * per_task), params, per_task=per_task)
     job = partial(measured, params=params, folder=folder)
