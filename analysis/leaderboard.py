@@ -4,14 +4,15 @@ The honest score is that of the held-out rows; the test's score differs from it 
 without a label of the test, and both are added, each shown by itself:
 - a held-out row was seen by one fold's model, a test row by the mean over the folds' models (`fold_gain`);
 - macro-F1 is a ratio: the fewer rows of a class, the lower on average (`size_gain`, by the bootstrap).
-What is left is chance, of two kinds drawn together: which images the validation happens to hold (a bootstrap over
-groups), and which images a board of n rows happens to hold (a multinomial draw from that).
+What is left is chance, of two kinds: which images the validation happens to hold (a bootstrap over groups), and which
+images a board of n rows happens to hold (a multinomial draw).
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any
 
 import numpy as np
@@ -62,27 +63,47 @@ class Held:
         drawn = np.random.default_rng(seed + 1).multinomial(rows, shares)
         return scores_of(self.metric, self.tuples, drawn.astype(np.float64))
 
+    def drawn(self, rows: int, *, seed: int = 0) -> Array:
+        """Scores of each decision on boards of `rows` images like the held-out ones, (draws, n_decisions)."""
+        counts = self.tuples.counts.astype(np.float64)
+        drawn = np.random.default_rng(seed + 2).multinomial(rows, counts / counts.sum(), size=len(self.counts))
+        return scores_of(self.metric, self.tuples, drawn.astype(np.float64))
+
+    @cached_property
+    def resampled(self) -> Array:
+        """Scores of each decision on the resamples, (draws, n_decisions)."""
+        return scores_of(self.metric, self.tuples, self.counts)
+
+    @cached_property
+    def inflation(self) -> float:
+        """How much too wide the bootstrap draws the first decision's error: near 1 with many rows of every class.
+
+        Rows of a scarce class vary more, or where all are right less, once they are resampled. What a second resampling
+        does shows it: the mean variance of boards drawn from each resample over that of boards drawn from the rows.
+        """
+        rows = int(self.tuples.counts.sum())
+        again = float((self.boards(rows) - self.resampled)[:, 0].var())
+        once = float(self.drawn(rows)[:, 0].var())
+        return float(np.clip(again / once, 0.5, 2.0)) ** 0.5 if once > 0 else 1.0
+
     def expected(self, rows: int, *, gain: float = 0.0, seed: int = 0) -> tuple[Estimate, float]:
         """The first decision's score on a board of `rows` images, and how much of it the number of rows explains.
 
-        `gain` is added to the honest score. Each resampling lowers a ratio once more: what the validation's resampling
-        takes away is what the validation itself lacks, what the board's takes away is what the board will lack.
+        `gain` is added to the honest score. Boards of `rows` images and of as many as are held out, both drawn from
+        the held-out rows, differ on average by what their size explains.
         """
-        honest = float(self.scores[0])
-        board = self.boards(rows, seed=seed)[:, 0]
-        resampled = float(scores_of(self.metric, self.tuples, self.counts)[:, 0].mean())
-        size_gain = (honest - resampled) + (float(board.mean()) - resampled)
-        score = honest + gain + size_gain
-        low, high = np.quantile(board - board.mean() + score, [0.025, 0.975])
-        return Estimate(score, float(board.std(ddof=1)), float(low), float(high)), size_gain
+        board, resampled = self.drawn(rows, seed=seed)[:, 0], self.resampled[:, 0]
+        size_gain = float(board.mean() - resampled.mean())
+        score = float(self.scores[0]) + gain + size_gain
+        apart = (resampled - resampled.mean()) / self.inflation + board - board.mean()
+        low, high = score + np.quantile(apart, [0.025, 0.975])
+        return Estimate(score, float(apart.std(ddof=1)), float(low), float(high)), size_gain
 
     def contest(self, rows: int, *, seed: int = 0) -> Contest:
         """Does the first decision beat the second on a board of `rows` images; how many would it take to be sure?"""
         board = self.boards(rows, seed=seed)
         apart = board[:, 0] - board[:, 1]
-        counts = self.tuples.counts.astype(np.float64)
-        fixed = np.random.default_rng(seed + 2).multinomial(rows, counts / counts.sum(), size=len(board))
-        alone = scores_of(self.metric, self.tuples, fixed.astype(np.float64))
+        alone = self.drawn(rows, seed=seed)
         noise = float((alone[:, 0] - alone[:, 1]).std(ddof=1))
         gap = abs(float(self.scores[0] - self.scores[1]))
         needed = int(np.ceil((1.96 * noise / gap) ** 2)) if gap > 0 else 0

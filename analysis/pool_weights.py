@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 from analysis.pools import FLOOR, slabs
 
 Array = NDArray[Any]
+TINY = 1e-37  # a probability, still a number in float32
 FEW = 4_000  # rows of a first, rough fit
 
 
@@ -87,7 +88,10 @@ Terms = tuple[float, Array, Array]  # a loss, its gradient, its Hessian
 
 @dataclass(frozen=True)
 class Features:
-    """A table laid out for Newton's method: slabs of (n_classes, n_rows, n_members) float64, and true labels."""
+    """A table laid out for Newton's method: slabs of (n_classes, n_rows, n_members), and true labels.
+
+    float32 is twice as fast; sums over rows lose less than a millionth, the weights are known to some hundredths.
+    """
 
     slabs: tuple[tuple[Array, Array], ...]
     n_members: int
@@ -95,12 +99,12 @@ class Features:
     n_classes: int
 
     @classmethod
-    def of(cls, log_probabilities: Array, labels: Array) -> Features:
+    def of(cls, log_probabilities: Array, labels: Array, *, dtype: type[np.floating[Any]] = np.float32) -> Features:
         """From log-probabilities (n_members, n_rows, n_classes) and labels (n_rows,)."""
         n_members, n_rows, n_classes = log_probabilities.shape
         parts = []
         for rows in slabs(n_members, n_rows, n_classes, cells=1 << 18):
-            table = np.maximum(np.asarray(log_probabilities[:, rows], dtype=np.float64), FLOOR)
+            table = np.maximum(np.asarray(log_probabilities[:, rows], dtype=dtype), dtype(FLOOR))
             parts.append((np.ascontiguousarray(table.transpose(2, 1, 0)), labels[rows]))
         return cls(tuple(parts), n_members, n_rows, n_classes)
 
@@ -111,7 +115,7 @@ class Features:
         loss, gradient, hessian = 0.0, np.zeros(size), np.zeros((size, size))
         for features, truth in self.slabs:
             shares, here = shares_of(features, parameters), np.arange(len(truth))
-            loss -= float(np.log(np.maximum(shares[truth, here], 1e-300)).sum())
+            loss -= float(np.log(np.maximum(shares[truth, here], TINY)).sum(dtype=np.float64))
             weighted = features * shares[:, :, None]
             expected = weighted.sum(axis=0)  # (n_rows, n_members)
             gradient[:n_members] += (expected - features[truth, here]).sum(axis=0)
@@ -128,14 +132,15 @@ class Features:
         total = 0.0
         for features, truth in self.slabs:
             own = shares_of(features, parameters)[truth, np.arange(len(truth))]
-            total -= float(np.log(np.maximum(own, 1e-300)).sum())
+            total -= float(np.log(np.maximum(own, TINY)).sum(dtype=np.float64))
         return total
 
 
 def shares_of(features: Array, parameters: Array) -> Array:
     """Probabilities (n_classes, n_rows) of the log-linear pool on one slab."""
     n_members = features.shape[2]
-    logits = features @ parameters[:n_members] + parameters[n_members:, None]
+    weights, bias = np.split(parameters.astype(features.dtype), [n_members])
+    logits = features @ weights + bias[:, None]
     logits -= logits.max(axis=0)
     np.exp(logits, out=logits)
     logits /= logits.sum(axis=0)

@@ -17,7 +17,8 @@ import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from stages.tables import Folds, Index, check_hashes, check_ids, read_parquet
+from stages.parquet import read_parquet
+from stages.tables import Folds, Index, check_hashes, check_ids
 from storage.atomic import replacing
 from storage.errors import IntegrityError, problems
 
@@ -163,7 +164,7 @@ def canonical_order(part: Probabilities, image_ids: Iterable[str]) -> Probabilit
     """Rows sorted by view, position of the image in `image_ids`, and copy; refuses rows that appear twice."""
     position = {image_id: i for i, image_id in enumerate(image_ids)}
     places = np.array([position[image_id] for image_id in part.image_id], dtype=np.int64)
-    views = np.array([VIEWS.index(view) for view in part.view], dtype=np.int64)
+    views = sum(number * (part.view == view) for number, view in enumerate(VIEWS))  # (n_rows,)
     order = np.lexsort((part.copy, places, views))
     keys = np.stack([views, places, part.copy])[:, order]  # (3, n_rows)
     twice = np.flatnonzero((keys[:, 1:] == keys[:, :-1]).all(axis=0))

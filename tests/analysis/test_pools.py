@@ -99,7 +99,7 @@ def test_a_useless_member_gets_no_linear_weight() -> None:
 
 def test_log_linear_terms_are_the_derivatives_of_the_loss() -> None:
     library = library_of_members(n_rows=60, n_members=3)
-    features = Features.of(library.log_probabilities, library.labels)
+    features = Features.of(library.log_probabilities, library.labels, dtype=np.float64)
     parameters = np.random.default_rng(0).normal(size=7) * 0.3
     loss, gradient, hessian = features.terms(parameters)
     pool = LogLinearPool(tuple(parameters[:3]), tuple(parameters[3:]))

@@ -141,6 +141,22 @@ def test_macro_f1_of_few_rows_is_lower_and_the_forecast_knows() -> None:
     assert float(np.mean(gains)) == pytest.approx(missing, abs=0.01)
 
 
+def test_errors_are_not_exaggerated_where_classes_are_scarce() -> None:
+    random = np.random.default_rng(0)
+    shares, size, honest, errors, plain = np.array([0.02] * 4 + [0.23] * 4), 400, [], [], []
+    for _ in range(60):
+        truth = random.choice(8, size, p=shares)
+        answer = np.where(random.random(size) < 0.95, truth, random.integers(8, size=size))
+        resamples = Resamples.of(np.arange(size), draws=300, seed=0)
+        known = Held.of("macro_f1", truth, [answer], resamples=resamples, n_classes=8)
+        honest.append(known.scores[0])
+        plain.append(known.resampled.std())
+        errors.append(known.expected(1_000_000)[0].error)
+    assert np.mean(plain) > 1.05 * np.mean(errors)
+    assert abs(np.mean(errors) - np.std(honest)) < abs(np.mean(plain) - np.std(honest))
+    assert np.mean(errors) == pytest.approx(np.std(honest), rel=0.2)
+
+
 def test_what_averaging_folds_gains_is_seen_without_labels() -> None:
     random = np.random.default_rng(0)
     truth = random.integers(4, size=4000)
