@@ -1,6 +1,6 @@
-"""Where each image of a training lies and what it is called, by number: in an unnamed file, none of it in memory.
+"""Where each image of a training lies and what it is called, by number: in unnamed files, none of it in memory.
 
-A record of fixed size for each image, then the names one after another. The file vanishes with the object.
+A record of fixed size for each image, and the names one after another. The files vanish with the object.
 """
 
 from __future__ import annotations
@@ -12,7 +12,6 @@ from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
-import numpy.typing as npt
 import pandas as pd
 
 COLUMNS = ["name", "store", "shard", "offset", "size", "width", "height", "encoding"]
@@ -21,7 +20,7 @@ RECORD = np.dtype(
     [("offset", "<i8"), ("size", "<i8"), ("name_at", "<i8"), ("name_size", "<i4"), ("width", "<i4"), ("height", "<i4")]
     + [(text, "<i4") for text in TEXTS]
 )
-CHUNK = 65_536  # images written, or hashed, at a time
+CHUNK = 65_536  # images written, or bytes hashed, at a time
 
 
 class Place(NamedTuple):
@@ -37,74 +36,70 @@ class Place(NamedTuple):
 
 
 class Catalogue:
-    """Images by number; `table` has COLUMNS. `folder`: where to keep the file; the system's place where it is None."""
+    """Images by number; tables of them have COLUMNS. `folder`: where to keep the files, instead of the system's."""
 
-    def __init__(self, table: pd.DataFrame, *, folder: Path | None = None) -> None:
+    def __init__(self, table: pd.DataFrame | None = None, *, folder: Path | None = None) -> None:
         if folder is not None:
             folder.mkdir(parents=True, exist_ok=True)
-        self.count, self.size = len(table), len(table) * RECORD.itemsize  # the names follow the records
-        self.texts: dict[str, list[str]] = {}
-        self.file = tempfile.TemporaryFile(dir=folder)  # noqa: SIM115 - stays open as long as the object
-        codes: dict[str, npt.NDArray[np.int32]] = {}
-        for text in TEXTS:
-            found, values = pd.factorize(table[text])
-            codes[text], self.texts[text] = found.astype(np.int32), [str(value) for value in values]
-        for start in range(0, self.count, CHUNK):
-            part = slice(start, min(start + CHUNK, self.count))
-            self.write(start, table.iloc[part], {text: column[part] for text, column in codes.items()})
+        self.count, self.name_bytes = 0, 0
+        self.codes: dict[str, dict[str, int]] = {text: {} for text in TEXTS}
+        self.shards: set[tuple[str, str]] = set()  # every store and shard that holds an image
+        self.records, self.names = (tempfile.TemporaryFile(dir=folder) for _ in range(2))  # noqa: SIM115 - stay open
+        if table is not None:
+            self.add(table)
 
-    def write(self, start: int, part: pd.DataFrame, codes: dict[str, npt.NDArray[np.int32]]) -> None:
-        """Add the images from number `start` on."""
+    def add(self, table: pd.DataFrame) -> None:
+        """Give these images the next numbers."""
+        for start in range(0, len(table), CHUNK):
+            self.write(table.iloc[start : start + CHUNK])
+
+    def write(self, part: pd.DataFrame) -> None:
+        """Append to both files."""
         records = np.zeros(len(part), RECORD)
         names = [str(name).encode() for name in part["name"]]
         records["name_size"] = [len(name) for name in names]
-        records["name_at"] = self.size + np.cumsum(records["name_size"], dtype=np.int64) - records["name_size"]
+        records["name_at"] = self.name_bytes + np.cumsum(records["name_size"], dtype=np.int64) - records["name_size"]
         for column in ("offset", "size", "width", "height"):
             records[column] = part[column]
-        for text in TEXTS:
-            records[text] = codes[text]
-        os.pwrite(self.file.fileno(), records.tobytes(), start * RECORD.itemsize)
-        self.size += os.pwrite(self.file.fileno(), b"".join(names), self.size)
+        for text, codes in self.codes.items():
+            for value in part[text].unique():
+                codes.setdefault(str(value), len(codes))
+            records[text] = part[text].map(codes)
+        pairs = part[["store", "shard"]].drop_duplicates()
+        self.shards.update(zip(pairs["store"].astype(str), pairs["shard"].astype(str), strict=True))
+        os.pwrite(self.records.fileno(), records.tobytes(), self.count * RECORD.itemsize)
+        self.count += len(part)
+        self.name_bytes += os.pwrite(self.names.fileno(), b"".join(names), self.name_bytes)
 
     def __len__(self) -> int:
         return self.count
 
     def record(self, number: int) -> np.void:
-        """The record of an image."""
-        found: np.void = np.frombuffer(self.read(number * RECORD.itemsize, RECORD.itemsize), RECORD)[0]
+        """The record of an image; several threads may ask at once."""
+        data = os.pread(self.records.fileno(), RECORD.itemsize, number * RECORD.itemsize)
+        found: np.void = np.frombuffer(data, RECORD)[0]
         return found
 
     def place(self, number: int) -> Place:
         """Where an image lies."""
         found = self.record(number)
-        store, shard, encoding = (self.texts[text][found[text]] for text in TEXTS)
+        store, shard, encoding = (list(self.codes[text])[found[text]] for text in TEXTS)
         offset, size, width, height = (int(found[name]) for name in ("offset", "size", "width", "height"))
         return Place(store, shard, offset, size, width, height, encoding)
 
     def name(self, number: int) -> str:
         """What messages call an image."""
         found = self.record(number)
-        return self.read(int(found["name_at"]), int(found["name_size"])).decode()
-
-    def shards(self) -> list[tuple[str, str]]:
-        """Every store and shard that holds an image, in order."""
-        found: set[tuple[int, int]] = set()
-        for start in range(0, self.count, CHUNK):
-            part = min(CHUNK, self.count - start)
-            records = np.frombuffer(self.read(start * RECORD.itemsize, part * RECORD.itemsize), RECORD)
-            found.update(np.unique(records[["store", "shard"]]).tolist())
-        return sorted((self.texts["store"][store], self.texts["shard"][shard]) for store, shard in found)
+        return os.pread(self.names.fileno(), int(found["name_size"]), int(found["name_at"])).decode()
 
     def content(self) -> Iterator[bytes]:
         """All that is known of all images, for a hash."""
-        yield repr(self.texts).encode()
-        for start in range(0, self.size, CHUNK * RECORD.itemsize):
-            yield self.read(start, min(CHUNK * RECORD.itemsize, self.size - start))
-
-    def read(self, at: int, size: int) -> bytes:
-        """Bytes of the file; several threads may ask at once."""
-        return os.pread(self.file.fileno(), size, at)
+        yield repr(self.codes).encode()
+        for file, size in ((self.records, self.count * RECORD.itemsize), (self.names, self.name_bytes)):
+            for start in range(0, size, CHUNK):
+                yield os.pread(file.fileno(), min(CHUNK, size - start), start)
 
     def __del__(self) -> None:
-        if hasattr(self, "file"):
-            self.file.close()
+        for name in ("records", "names"):
+            if name in vars(self):
+                getattr(self, name).close()

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from typing import Any
 
 import numpy as np
@@ -55,6 +55,12 @@ def few_bytes(picture: Any, label: Any, partner_label: Any, share: Any) -> Rows:
     """Rows of any integers and numbers, in 16 bytes each."""
     number, named, partner = (np.asarray(column, np.int32) for column in (picture, label, partner_label))
     return Rows(number, named, partner, np.asarray(share, np.float32))
+
+
+def join(parts: Sequence[Rows]) -> Rows:
+    """The rows of several, one after another."""
+    names = [field.name for field in fields(Rows)]
+    return Rows(*(np.concatenate([getattr(part, name) for part in parts]) for name in names))
 
 
 @dataclass(frozen=True)

@@ -131,7 +131,7 @@ def content_key(decoded: Decoded) -> str:
     digest = hashlib.sha256(repr((p.size, p.fit, p.interpolation)).encode())
     for part in decoded.catalogue.content():
         digest.update(part)
-    for store, shard in decoded.catalogue.shards():
+    for store, shard in sorted(decoded.catalogue.shards):
         status = (decoded.stores[store].folder / shard).stat()
         digest.update(f"{store}/{shard} {status.st_size} {status.st_mtime_ns}".encode())
     return digest.hexdigest()[:24]

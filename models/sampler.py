@@ -31,7 +31,8 @@ def endless(n_rows: int, *, start: int, length: int, seed: int) -> Positions:
     """A slice of permutation after permutation of the rows."""
     parts = []
     for number in range(start // n_rows, (start + length - 1) // n_rows + 1):
-        order = np.random.default_rng(derive(seed, "order", number)).permutation(np.arange(n_rows, dtype=np.int32))
+        order = np.arange(n_rows, dtype=np.int32)
+        np.random.default_rng(derive(seed, "order", number)).shuffle(order)
         low = max(start - number * n_rows, 0)
         parts.append(order[low : start + length - number * n_rows])
-    return np.concatenate(parts)
+    return np.concatenate(parts) if len(parts) > 1 else parts[0]

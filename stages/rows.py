@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import ctypes
 import sys
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -15,11 +16,11 @@ import pandas as pd
 import pyarrow as pa
 
 from models.catalogue import COLUMNS, Catalogue
-from models.feed import Rows, few_bytes
+from models.feed import Rows, few_bytes, join
 from models.material import Material
 from models.schema import ModelParams
 from stages.probabilities import read_probabilities
-from stages.tables import Folds, Index, read_augmented
+from stages.tables import Folds, Index, augmented_parts
 from storage.atomic import sha256
 from storage.errors import DataError, IntegrityError, ParamsError
 from storage.shards import Shards
@@ -27,55 +28,68 @@ from storage.shards import Shards
 ROW_COLUMNS = ["source", "partner_id", "copy", "view", "fold", "label", "partner_label", "weight"]
 
 
-def fold_rows(fold: int, *, index: Index, folds: Folds, augmented: pd.DataFrame, params: ModelParams) -> dict[str, Any]:
-    """All pictures of the competition as one table, and which of them train, validate and test on `fold`."""
-    if fold not in folds.numbers:
-        raise ParamsError(f"fold {fold} does not exist; the folds are {folds.numbers}")
-    alone: dict[str, Any] = {"store": "index", "encoding": "png", "copy": 0}
-    alone |= {"partner_id": "", "partner_label": -1, "weight": np.float32(1)}
-    clean = index.train.assign(**alone, name=index.train["image_id"], source=index.train["image_id"], view="clean")
-    test = index.test.assign(**alone, name=index.test["image_id"], source=index.test["image_id"], view="test", fold=-2)
-    test["store"] = "test"
-    clean = clean.assign(fold=folds.table["fold"].to_numpy())
-    copies = augmented.assign(store="augmented", name=augmented["copy_id"], source=augmented["source_id"])
-    table = pd.concat([part[COLUMNS + ROW_COLUMNS] for part in (clean, test, copies)], ignore_index=True)
-    seen = (table["fold"] != fold) & (table["fold"] >= -1) & (table["view"] != "test")  # -2: left out by the split
+def pictures(index: Index, folds: Folds, augmented: Iterable[pd.DataFrame]) -> Iterator[pd.DataFrame]:
+    """All pictures of the competition, part by part: clean ones, the test, then the copies as they come."""
+    alone: dict[str, Any] = {"encoding": "png", "copy": 0, "partner_id": "", "partner_label": -1}
+    alone |= {"weight": np.float32(1)}
+    for table, store, view, fold in (
+        (index.train, "index", "clean", folds.table["fold"].to_numpy()),
+        (index.test, "test", "test", -2),
+    ):
+        ids = table["image_id"]
+        part = table.assign(**alone, store=store, name=ids, source=ids, view=view, fold=fold)
+        yield part[COLUMNS + ROW_COLUMNS]
+    for copies in augmented:
+        part = copies.assign(store="augmented", name=copies["copy_id"], source=copies["source_id"])
+        yield part[COLUMNS + ROW_COLUMNS]
+
+
+def roles(part: pd.DataFrame, fold: int, params: ModelParams) -> dict[str, pd.Series]:
+    """Which of these pictures train, which are held out, and which are the test's, on `fold`."""
+    seen = (part["fold"] != fold) & (part["fold"] >= -1) & (part["view"] != "test")  # -2: left out by the split
     kinds = {"both": ["clean", "train"], "augmented": ["train"], "clean": ["clean"]}[params.rows]
-    train = seen & table["view"].isin(kinds)
+    train = seen & part["view"].isin(kinds)
     if params.copies is not None:
-        train &= (table["view"] != "train") | (table["copy"] < params.copies)
-    valid = (table["fold"] == fold) & table["view"].isin(["clean", "testlike"])
-    if not train.any() or not valid.any():
-        raise DataError(
-            f"fold {fold}: {train.sum()} rows to train on, {valid.sum()} to validate on; rows: {params.rows}"
-        )
-    return {"table": table, "train": train, "valid": valid, "test": table["view"] == "test"}
+        train &= (part["view"] != "train") | (part["copy"] < params.copies)
+    valid = (part["fold"] == fold) & part["view"].isin(["clean", "testlike"])
+    return {"train": train, "valid": valid, "test": part["view"] == "test"}
 
 
 def build_material(
     fold: int, *, index: Index, folds: Folds, augmented: Path, params: ModelParams, state_folder: Path | None = None
 ) -> tuple[Material, pd.DataFrame]:
     """Everything that models.member needs, and the table of held-out rows; in `state_folder` lie the images' places."""
-    copies = read_augmented(augmented, index, folds, drawn=False)
-    split = fold_rows(fold, index=index, folds=folds, augmented=copies, params=params)
-    table = split["table"]
-
-    def rows(mask: pd.Series) -> Rows:
-        part = table[mask]
-        return few_bytes(part.index, part["label"], part["partner_label"], part["weight"])
-
-    valid = table[split["valid"]]
+    if fold not in folds.numbers:
+        raise ParamsError(f"fold {fold} does not exist; the folds are {folds.numbers}")
+    catalogue = Catalogue(folder=state_folder)
+    chosen: dict[str, list[pd.DataFrame]] = {"valid": [], "test": []}
+    trained: list[Rows] = []
+    for part in pictures(index, folds, augmented_parts(augmented, index, folds)):
+        part.index = pd.RangeIndex(len(catalogue), len(catalogue) + len(part))
+        catalogue.add(part)
+        found = roles(part, fold, params)
+        trained.append(rows_of(part[found["train"]]))
+        for role, parts in chosen.items():
+            parts.append(part[found[role]])
+    train, valid, test = join(trained), pd.concat(chosen["valid"]), pd.concat(chosen["test"])
+    if not len(train) or valid.empty:
+        raise DataError(f"fold {fold}: {len(train)} rows to train on, {len(valid)} to validate on; rows: {params.rows}")
     material = Material(
-        pictures=Catalogue(table, folder=state_folder),
+        pictures=catalogue,
         stores={"index": Shards(index.folder), "test": Shards(index.folder), "augmented": Shards(augmented)},
-        train=with_pseudo(rows(split["train"]), table[split["test"]], fold, index=index, folds=folds, params=params),
-        valid=rows(split["valid"]),
+        train=with_pseudo(train, test, fold, index=index, folds=folds, params=params),
+        valid=rows_of(valid),
         valid_view=valid["view"].to_numpy(object),
-        test=table.index[split["test"]].to_numpy(np.int64),
+        test=test.index.to_numpy(np.int64),
         class_names=index.classes.names,
         identity=f"{index.hash} {folds.hash} {sha256(augmented / 'index.parquet')} {taught_by(fold, params)}".strip(),
     )
     return material, valid
+
+
+def rows_of(part: pd.DataFrame) -> Rows:
+    """Pictures as rows; their index is their number."""
+    return few_bytes(part.index, part["label"], part["partner_label"], part["weight"])
 
 
 def with_pseudo(rows: Rows, test: pd.DataFrame, fold: int, *, index: Index, folds: Folds, params: ModelParams) -> Rows:
@@ -95,12 +109,8 @@ def with_pseudo(rows: Rows, test: pd.DataFrame, fold: int, *, index: Index, fold
     sure = probabilities.max(axis=1) >= params.pseudo_threshold
     number = pd.Series(test.index.to_numpy(np.int64), index=test["name"])
     picture = number.loc[table.image_id[sure]].to_numpy(np.int64)
-    return few_bytes(
-        np.concatenate([rows.picture, picture]),
-        np.concatenate([rows.label, probabilities[sure].argmax(axis=1)]),
-        np.concatenate([rows.partner_label, np.full(len(picture), -1)]),
-        np.concatenate([rows.share, np.ones(len(picture), np.float32)]),
-    )
+    few = few_bytes(picture, probabilities[sure].argmax(axis=1), np.full(len(picture), -1), np.ones(len(picture)))
+    return join([rows, few])
 
 
 def taught_by(fold: int, params: ModelParams) -> str:

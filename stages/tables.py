@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator
 from dataclasses import asdict, dataclass
 from itertools import islice
 from pathlib import Path
@@ -18,9 +18,9 @@ from typing import Any, Literal
 import pandas as pd
 import pyarrow as pa
 import pyarrow.compute as pc
-import pyarrow.parquet as pq
 
-from storage.atomic import replacing, write_json
+from stages.parquet import checked, open_parquet, read_table, unreadable, write_table
+from storage.atomic import write_json
 from storage.csvfile import repeated
 from storage.errors import DataError, IntegrityError, problems
 
@@ -111,51 +111,6 @@ class Folds:
         return sorted(int(fold) for fold in set(self.table["fold"]) if fold >= 0)
 
 
-def write_table(path: str | Path, table: pd.DataFrame, schema: pa.Schema, metadata: dict[str, str]) -> None:
-    """Write `table` at once, with the columns of `schema` first and the caller's own after them."""
-    missing = [name for name in schema.names if name not in table.columns]
-    if missing:
-        raise DataError(f"{path}: columns {missing} are missing from the table to be written")
-    extra = [name for name in table.columns if name not in schema.names]
-    arrow = pa.Table.from_pandas(table[schema.names + extra], preserve_index=False)
-    for name in schema.names:
-        position = arrow.schema.get_field_index(name)
-        arrow = arrow.set_column(position, schema.field(name), arrow.column(name).cast(schema.field(name).type))
-    with replacing(path) as file:
-        pq.write_table(arrow.replace_schema_metadata(metadata), file, compression="zstd")
-
-
-def read_table(path: str | Path, schema: pa.Schema, *, rest: bool = True) -> tuple[pd.DataFrame, dict[str, str]]:
-    """Read a table and its metadata; checks that the columns of `schema` are there and hold no nulls.
-
-    `rest`: the caller's own columns too.
-    """
-    path = Path(path)
-    arrow, metadata = read_parquet(path, None if rest else schema.names)
-    missing = [name for name in schema.names if name not in arrow.column_names]
-    if missing:
-        raise IntegrityError(f"{path}: columns {missing} are missing. Run the stage that makes it again")
-    empty = [name for name in schema.names if arrow.column(name).null_count]
-    if empty:
-        raise IntegrityError(f"{path}: columns {empty} have empty values. Run the stage that makes it again")
-    return arrow.to_pandas(split_blocks=True, self_destruct=True), metadata  # never two copies at one time
-
-
-def read_parquet(path: Path, columns: Sequence[str] | None = None) -> tuple[pa.Table, dict[str, str]]:
-    """A Parquet file as it is, with its metadata as text; `columns`: those of them that it has."""
-    if not path.is_file():
-        raise DataError(f"{path} not found. Run: dvc repro")
-    try:
-        file = pq.ParquetFile(path)
-        table = file.read(columns and [name for name in columns if name in file.schema_arrow.names])
-    except (pa.ArrowException, OSError) as error:
-        raise IntegrityError(f"{path} is not a readable Parquet file ({error}). Delete it and run: dvc repro") from None
-    metadata = {
-        key.decode(): value.decode() for key, value in (table.schema.metadata or {}).items() if key != b"pandas"
-    }
-    return table, metadata
-
-
 def content_hash(*parts: Iterable[Any]) -> str:
     """A hash of tables' and lists' content, the same on every machine."""
     digest = hashlib.sha256()
@@ -228,21 +183,46 @@ def write_augmented(path: str | Path, table: pd.DataFrame, index: Index, folds: 
     write_table(path, table, AUGMENTED, {"index_hash": index.hash, "folds_hash": folds.hash})
 
 
-def read_augmented(folder: str | Path, index: Index, folds: Folds, *, drawn: bool = True) -> pd.DataFrame:
-    """The table of copies, with the values `drawn` for each if asked for.
+def read_augmented(folder: str | Path, index: Index, folds: Folds) -> pd.DataFrame:
+    """The table of copies, with the values drawn for each.
 
     Proves again that each copy has its source's fold and that partners share it.
     """
     path = Path(folder) / "index.parquet"
-    table, metadata = read_table(path, AUGMENTED, rest=drawn)
+    table, metadata = read_table(path, AUGMENTED)
     check_hashes(path, metadata, index, folds)
-    fold = dict(zip(folds.table["image_id"], folds.table["fold"], strict=True))
+    refuse_leaks(path, table, fold_of(folds))
+    return table
+
+
+def augmented_parts(folder: str | Path, index: Index, folds: Folds) -> Iterator[pd.DataFrame]:
+    """The same table, without what was drawn, some thousands of copies at a time: a million at once take a gigabyte."""
+    path = Path(folder) / "index.parquet"
+    file, metadata = open_parquet(path)
+    check_hashes(path, metadata, index, folds)
+    where = fold_of(folds)
+    known = [name for name in AUGMENTED.names if name in file.schema_arrow.names]
+    try:
+        for batch in file.iter_batches(CHUNK, columns=known):
+            table = checked(path, pa.Table.from_batches([batch]), AUGMENTED).to_pandas()
+            refuse_leaks(path, table, where)
+            yield table
+    except (pa.ArrowException, OSError) as error:
+        raise unreadable(path, error) from None
+
+
+def fold_of(folds: Folds) -> dict[str, int]:
+    """The fold of each training image."""
+    return dict(zip(folds.table["image_id"], folds.table["fold"], strict=True))
+
+
+def refuse_leaks(path: Path, table: pd.DataFrame, fold: dict[str, int]) -> None:
+    """Raise IntegrityError where a copy has not its source's fold, or its partner another one."""
     source = table["source_id"].map(fold)
     partner = table["partner_id"].map(fold).where(table["partner_id"] != "", source)
     leaked = table["copy_id"][(source != table["fold"]) | (partner != table["fold"])].tolist()
     if leaked:
         raise IntegrityError(problems(f"{path}: copies whose source or partner lies in another fold", leaked))
-    return table
 
 
 def check_ids(path: str | Path, ids: Iterable[str], expected: Iterable[str], *, complete: bool) -> None:

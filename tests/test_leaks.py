@@ -11,7 +11,7 @@ from analysis.folds import deal
 from augmentation.plan import plan_copies
 from augmentation.recipe import AugmentParams
 from models.schema import ModelParams
-from stages.rows import fold_rows
+from stages.rows import pictures, roles
 from stages.tables import Classes, Folds, Index, SubmissionFormat
 
 N_CLASSES, N_FOLDS, N_TEST = 3, 3, 4
@@ -66,10 +66,11 @@ def test_nothing_of_the_held_out_fold_is_trained_on(
     group_of = dict(zip(train["image_id"], groups, strict=True))
     for number in folds.numbers:
         assume(((fold != number) & (fold >= -1)).any())
-        split = fold_rows(number, index=index, folds=folds, augmented=augmented, params=params)
-        trained = split["table"][split["train"]]
+        shown = pd.concat(pictures(index, folds, [augmented]), ignore_index=True)
+        split = roles(shown, number, params)
+        trained = shown[split["train"]]
         parents = set(trained["source"]) | (set(trained["partner_id"].dropna()) - {""})
-        held_out = set(split["table"][split["valid"]]["source"])
+        held_out = set(shown[split["valid"]]["source"])
         assert held_out == set(train["image_id"][fold == number])
         assert not {group_of[image_id] for image_id in parents} & {group_of[image_id] for image_id in held_out}
         assert not {group for group, value in special.items() if value == -2} & {group_of[i] for i in parents}

@@ -22,12 +22,14 @@ from stages.probabilities import (
     read_probabilities,
     write_probabilities,
 )
-from stages.rows import build_material, fold_rows
+from stages.rows import build_material, pictures, roles
 from stages.tables import (
     Folds,
     Index,
+    read_augmented,
     read_folds,
     read_index,
+    write_augmented,
 )
 from stages.train import duration, main, online_copies
 from storage.errors import DataError, IntegrityError, ParamsError, ResourceError
@@ -85,8 +87,8 @@ def test_nothing_of_the_held_out_fold_is_trained_on(contest: Path) -> None:
     augmented = pd.read_parquet(contest / "data/augmented/index.parquet")
     for rows, expected in (("both", 120), ("augmented", 80), ("clean", 40)):
         params = ModelParams(backbone="simple_cnn", rows=rows)
-        split = fold_rows(1, index=index, folds=folds, augmented=augmented, params=params)
-        table = split["table"]
+        table = pd.concat(pictures(index, folds, [augmented]), ignore_index=True)
+        split = roles(table, 1, params)
         held = set(folds.table["image_id"][folds.table["fold"] == 1])
         trained = table[split["train"]]
         assert len(trained) == expected
@@ -94,7 +96,7 @@ def test_nothing_of_the_held_out_fold_is_trained_on(contest: Path) -> None:
         assert set(table[split["valid"]]["source"]) == held
         assert split["test"].sum() == TEST
     first = ModelParams(backbone="simple_cnn", copies=1, rows="augmented")
-    assert fold_rows(1, index=index, folds=folds, augmented=augmented, params=first)["train"].sum() == 40
+    assert roles(table, 1, first)["train"].sum() == 40
 
 
 def test_a_second_run_gives_the_same_tables_to_the_byte(contest: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -216,9 +218,10 @@ def test_a_parameter_that_does_not_exist_is_named_with_its_line(tmp_path: Path) 
         member_params("a", tmp_path / "params.yaml")
 
 
-def test_a_fold_without_rows_is_refused(contest: Path) -> None:
+def test_a_fold_without_rows_is_refused(contest: Path, tmp_path: Path) -> None:
     index, folds = tables(contest)
-    empty = pd.read_parquet(contest / "data/augmented/index.parquet").iloc[:0]
+    empty = read_augmented(contest / "data/augmented", index, folds).iloc[:0]
+    write_augmented(tmp_path / "index.parquet", empty, index, folds)
     params = ModelParams(backbone="simple_cnn", rows="augmented")
     with pytest.raises(DataError, match="0 rows to train on"):
-        fold_rows(0, index=index, folds=folds, augmented=empty, params=params)
+        build_material(0, index=index, folds=folds, augmented=tmp_path, params=params)
