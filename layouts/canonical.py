@@ -30,7 +30,17 @@ import pyarrow.parquet as pq
 from storage.atomic import replacing, sync
 from storage.errors import PodiumError
 from storage.hashes import Grey, hashes_of, small_grey
-from storage.intake import Encoding, Pixels, TruncatedImageError, decoded, encode, shrink, without_remarks
+from storage.intake import (
+    BGR,
+    Encoding,
+    Pixels,
+    TruncatedImageError,
+    decode_bgr,
+    encode_bgr,
+    shrink,
+    turned_round,
+    without_remarks,
+)
 from storage.paths import Below, Stamp
 from storage.shards import ShardWriter
 
@@ -48,7 +58,7 @@ HASHED = 1024  # images whose perceptual hashes are taken together
 NOT_SEEN = ("label", "group")  # columns that change nothing of a shard
 VERSION = 2  # of the canonical bytes and of the facts about them: shards of an earlier one are made again
 POSITION = struct.Struct("<q")
-Taken = tuple[int, str, Pixels]  # position, image_id, canonical pixels
+Taken = tuple[int, str, BGR]  # position, image_id, canonical pixels
 FACTS = pa.schema(
     [
         ("row", pa.int64()),  # position in the listing's table
@@ -206,13 +216,13 @@ def blocks_of(table: pa.Table) -> Iterator[list[list[Any]]]:
 
 def take_in(
     row: dict[str, Any], task: Task, load: Callable[[str, int], bytes | Pixels], notes: Counter[str]
-) -> Pixels | None:
-    """The canonical pixels of one image, or None where the rules leave it out."""
+) -> BGR | None:
+    """The canonical pixels of one image, blue first, or None where the rules leave it out."""
     form = task.form
     source = load(row["path"], int(row.get("position", 0)))
     if isinstance(source, bytes):
         try:
-            intake = decoded(source, name=row["path"], max_pixels=form.max_pixels)
+            intake = decode_bgr(source, name=row["path"], max_pixels=form.max_pixels)
         except TruncatedImageError:
             if form.truncated == "error":
                 raise
@@ -222,7 +232,7 @@ def take_in(
         for note in intake.notes:
             notes[note] += 1
     else:
-        pixels = source
+        pixels = turned_round(source)
     if task.region is not None:
         height, width = pixels.shape[:2]
         region, note = task.region(row, width, height)
@@ -240,7 +250,7 @@ def read_one(task: Task) -> bytes:
         load = loader(task, stack, [])
         stack.enter_context(without_remarks())
         pixels = take_in(next(rows_of(task.rows)), task, load, Counter())
-        return b"" if pixels is None else encode(pixels, task.form.encoding, quality=task.form.jpeg_quality)
+        return b"" if pixels is None else encode_bgr(pixels, task.form.encoding, quality=task.form.jpeg_quality)
 
 
 def store(taken: list[Taken], shard: ShardWriter, task: Task, facts: Facts) -> None:
@@ -249,12 +259,15 @@ def store(taken: list[Taken], shard: ShardWriter, task: Task, facts: Facts) -> N
     Many small ones are encoded together: a processor that does one thing at a time does it faster.
     """
     form, suffix = task.form, "jpg" if task.form.encoding == "jpeg" else "png"
-    encoded = [encode(pixels, form.encoding, quality=form.jpeg_quality) for _, _, pixels in taken]
+    encoded = [encode_bgr(pixels, form.encoding, quality=form.jpeg_quality) for _, _, pixels in taken]
     for (position, image_id, pixels), data in zip(taken, encoded, strict=True):
         stem = os.path.splitext(image_id)[0]  # noqa: PTH122  a Path takes longer than a small image
         offset, size = shard.add(f"{stem}.{suffix}", data)
         digest = hashlib.sha256(data).hexdigest()  # equal for equal pixels, whatever file they came in
-        facts.add((position, offset, size, pixels.shape[1], pixels.shape[0], digest), small_grey(pixels))
+        facts.add(
+            (position, offset, size, pixels.shape[1], pixels.shape[0], digest),
+            small_grey(pixels, code=cv2.COLOR_BGR2GRAY),
+        )
 
 
 @dataclass

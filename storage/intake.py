@@ -15,7 +15,7 @@ import io
 import re
 import warnings
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any, Literal, NamedTuple, cast
 
@@ -30,6 +30,7 @@ from storage.paths import read_below
 from storage.signatures import foreign
 
 Pixels = np.ndarray[tuple[int, int, int], np.dtype[np.uint8]]  # RGB (height, width, 3)
+BGR = Pixels  # blue first, as OpenCV encodes it: what intake itself holds, to turn the channels once
 Encoding = Literal["png", "jpeg"]
 
 FORMATS = ("JPEG", "PNG", "WEBP", "GIF", "BMP", "TIFF", "PPM", "JPEG2000", "AVIF")
@@ -75,7 +76,8 @@ def read_image(source: str | Path | bytes, *, name: str = "", max_pixels: int = 
         path = Path(source)
         data, name = read_below(path.parent, path.name), name or str(source)
     with without_remarks():
-        return decoded(data, name=name, max_pixels=max_pixels)
+        intake = decode_bgr(data, name=name, max_pixels=max_pixels)
+    return intake._replace(pixels=turned_round(intake.pixels))
 
 
 @contextmanager
@@ -86,8 +88,8 @@ def without_remarks() -> Iterator[None]:
         yield
 
 
-def decoded(data: bytes, *, name: str, max_pixels: int) -> Intake:
-    """`read_image` for callers that read many images in one block `without_remarks`."""
+def decode_bgr(data: bytes, *, name: str, max_pixels: int) -> Intake:
+    """`read_image` for callers that read many images in one block `without_remarks`; its pixels are blue first."""
     if not data:
         raise DataError(f"{name} is empty (0 bytes)")
     return _canonical(_decode(data, name, max_pixels), name)
@@ -95,12 +97,21 @@ def decoded(data: bytes, *, name: str, max_pixels: int) -> Intake:
 
 def encode(pixels: Pixels, encoding: Encoding, *, quality: int = 95) -> bytes:
     """The canonical bytes of an image: PNG (lossless) or JPEG."""
+    return encode_bgr(turned_round(pixels), encoding, quality=quality)
+
+
+def turned_round(pixels: Pixels) -> Pixels:
+    """RGB as BGR, or the other way round."""
+    return cast(Pixels, cv2.cvtColor(pixels, cv2.COLOR_RGB2BGR))
+
+
+def encode_bgr(pixels: BGR, encoding: Encoding, *, quality: int = 95) -> bytes:
+    """`encode` for pixels that are blue first."""
     options = {
         "jpeg": [cv2.IMWRITE_JPEG_QUALITY, quality],
         "png": [cv2.IMWRITE_PNG_COMPRESSION, 1, cv2.IMWRITE_PNG_STRATEGY, cv2.IMWRITE_PNG_STRATEGY_RLE],
     }  # run lengths: half the time of zlib's default for 4% more bytes on photos
-    blue_first = cv2.cvtColor(pixels, cv2.COLOR_RGB2BGR)
-    done, data = cv2.imencode(".jpg" if encoding == "jpeg" else ".png", blue_first, options[encoding])
+    done, data = cv2.imencode(".jpg" if encoding == "jpeg" else ".png", pixels, options[encoding])
     if not done:
         raise DataError(f"an image of {pixels.shape[1]} x {pixels.shape[0]} cannot be written as {encoding}")
     return bytes(data)
@@ -183,11 +194,11 @@ def _canonical(image: Image.Image, name: str) -> Intake:
     orientation = _orientation(image)
     if 2 <= orientation <= 8:
         notes.append("turned as EXIF says")
-        pixels = _as_array(_turned(_rgb(image, name), orientation))
+        pixels = _bgr(_turned(_rgb(image, name), orientation))
     elif image.mode == "L" and "transparency" not in image.info:
-        pixels = cv2.cvtColor(_as_array(image), cv2.COLOR_GRAY2RGB)
+        pixels = _bgr(image)
     else:
-        pixels = _as_array(_rgb(image, name))
+        pixels = _bgr(_rgb(image, name))
     if min(pixels.shape[:2]) < SMALLEST_SIDE:
         notes.append(f"under {SMALLEST_SIDE} pixels")
     if _one_colour(pixels):
@@ -195,7 +206,7 @@ def _canonical(image: Image.Image, name: str) -> Intake:
     return Intake(pixels, format_, tuple(notes))
 
 
-def _one_colour(pixels: Pixels) -> bool:
+def _one_colour(pixels: BGR) -> bool:
     if pixels.size <= SMALL:
         data = pixels.tobytes()
         return data == data[:3] * (len(data) // 3)
@@ -203,20 +214,15 @@ def _one_colour(pixels: Pixels) -> bool:
     return bool((corner == middle).all() and (pixels[::16, ::16] == corner).all() and (pixels == corner).all())
 
 
-def _as_array(image: Image.Image) -> Any:
-    """The pixels of an RGB or grey image.  # (height, width, 3) or (height, width)
-
-    Of RGB, Pillow keeps four bytes each, which Arrow shows as they are: faster than a copy, where there are many.
-    """
+def _bgr(image: Image.Image) -> Any:
+    """The pixels of an RGB or grey image, blue first.  # (height, width, 3)"""
     width, height = image.size
-    if image.mode == "RGB" and width * height * 3 > SMALL:
-        try:
-            four = pa.array(image).flatten().to_numpy().reshape(height, width, 4)
-        except (ValueError, TypeError, pa.ArrowException):  # too large for one block of memory, or an older Pillow
-            return np.asarray(image)
-        return cv2.cvtColor(four, cv2.COLOR_RGBA2RGB)
-    flat = np.frombuffer(image.tobytes(), np.uint8)
-    return flat.reshape(height, width, 3) if image.mode == "RGB" else flat.reshape(height, width)
+    if image.mode == "L":
+        return cv2.cvtColor(np.frombuffer(image.tobytes(), np.uint8).reshape(height, width), cv2.COLOR_GRAY2BGR)
+    if width * height * 3 > SMALL:  # Pillow keeps four bytes each, which Arrow shows as they are: no copy
+        with suppress(ValueError, TypeError, pa.ArrowException):  # larger than one block of memory, or an older Pillow
+            return cv2.cvtColor(pa.array(image).flatten().to_numpy().reshape(height, width, 4), cv2.COLOR_RGBA2BGR)
+    return cv2.cvtColor(np.frombuffer(image.tobytes(), np.uint8).reshape(height, width, 3), cv2.COLOR_RGB2BGR)
 
 
 def _orientation(image: Image.Image) -> int:

@@ -116,7 +116,7 @@ def test_finished_shards_are_not_made_again(fashion: Path, tmp_path: Path, monke
     assert [canonical.finished(task) for task in tasks] == [None] * 4  # until they are safe on the disk
     for task in tasks:
         canonical.settle(task)
-    monkeypatch.setattr(canonical, "encode", lambda *_, **__: pytest.fail("made again"))
+    monkeypatch.setattr(canonical, "encode_bgr", lambda *_, **__: pytest.fail("made again"))
     assert [canonical.run(task) for task in tasks] == before
     os.utime(fashion / "train-images-idx3-ubyte.gz", (1, 1))
     assert canonical.finished(tasks[0]) is None
