@@ -87,6 +87,12 @@ def asked(method: str, options: Options) -> Options:
     )
 
 
+def possible(method: str, members: Sequence[str], options: Options) -> bool:
+    """Whether the given weights and the limits leave these members a blend."""
+    weighs = method != "given" or any(options.weights.get(name, 0.0) > 0 for name in members)
+    return weighs and (not options.limits or sum(options.limits.get(name, (0.0, 1.0))[1] for name in members) >= 1)
+
+
 def as_before(options: Options, blend: Blend) -> Options:
     """The options with what `blend` chose by cross-validation, for another fit on the same rows."""
     for pool in blend.pools:

@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 
 from analysis.decision import decide
 from analysis.ensemble import Blend, Options
-from analysis.fitting import as_before, fit, fit_warm, warm
+from analysis.fitting import as_before, fit, fit_warm, possible, warm
 from analysis.library import Library
 from analysis.methods import splits
 from analysis.metrics import score
@@ -53,19 +53,24 @@ def nested(library: Library, fitter: Callable[[Library], Blend], *, fit_rows: Ar
     return Nested(table, tuple(blends))
 
 
-def without_each(library: Library, options: Options, whole: Nested, *, fit_rows: Array | None = None) -> list[Array]:
+def without_each(
+    library: Library, options: Options, whole: Nested, *, fit_rows: Array | None = None
+) -> dict[str, Array]:
     """Nested tables (n_rows, n_classes) without each member in turn, each part by the method that blends it in `whole`.
 
     What a fit chooses by cross-validation, and the members' temperatures, stay: they hardly depend on one member.
+    Members that the given weights or the limits cannot do without are left out.
     """
-    tables = [np.zeros(library.log_probabilities.shape[1:]) for _ in library.members]
+    tables: dict[str, Array] = {}
     for (held, others), blend in zip(parts(library, fit_rows), whole.blends, strict=True):
         ready, told = warm(blend.method, others, options), as_before(options, blend)
         for place, name in enumerate(library.members):
-            fewer = ready.without(name)
-            rest = best_member(fewer.library, options) if blend.method == BEST else fit_warm(blend.method, fewer, told)
             members = np.delete(np.arange(len(library.members)), place)
-            tables[place][held] = rest.apply(library.log_probabilities, rows=held, members=members)
+            fewer = ready.without(name)
+            if possible(blend.method, fewer.library.members, told):
+                rest = best_member(fewer.library, told) if blend.method == BEST else fit_warm(blend.method, fewer, told)
+                table = tables.setdefault(name, np.zeros(library.log_probabilities.shape[1:]))
+                table[held] = rest.apply(library.log_probabilities, rows=held, members=members)
     return tables
 
 

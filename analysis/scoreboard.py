@@ -56,7 +56,7 @@ def blend_and_score(
     pooled = final.apply(test)
     labels = decide(plan.options.metric, pooled) if plan.decision == "expected" else pooled.argmax(axis=1)
     lines = [row(other, judge, chosen) for other in (chosen, *others, best)]
-    effects = effects_of(hearing, judge, final, chosen=chosen, best=best, others=others) if plan.with_ablation else []
+    effects = effects_of(hearing, final, chosen=chosen, best=best, others=others) if plan.with_ablation else []
     gain = gain_of(judge.score(chosen), final, fold_tests, pooled, metric=plan.options.metric)
     alone = {name: published(plan.options.metric, value) for name, value in hearing.alone.items()}
     board = boards(judge, chosen, best, plan=plan, n_test=test.shape[1], gain=gain)
@@ -122,12 +122,16 @@ def gain_of(honest: float, final: Blend, fold_tests: Sequence[Array], pooled: Ar
 
 
 def effects_of(
-    hearing: Hearing, judge: Judge, final: Blend, *, chosen: Entry, best: Entry, others: Sequence[Entry]
+    hearing: Hearing, final: Blend, *, chosen: Entry, best: Entry, others: Sequence[Entry]
 ) -> list[ablation.Effect]:
     """The ablation, of members and of the blend's own steps."""
     if len(hearing.library.members) < 2:
         return []
-    soft = next((other for other in others if other.name == "soft"), None) or hearing.entry("soft")
+    soft = next((other for other in others if other.name == "soft"), None)
+    short = hearing.thinned()
+    if short is not hearing:
+        chosen, best, soft = short.entry(chosen.name), short.entry(best.name), None
+    hearing, judge, soft = short, short.judge, soft or short.entry("soft")
     rests = hearing.without_each(chosen)
     plain, plain_soft, plain_best = (replace(one, labels=one.table.argmax(axis=1)) for one in (chosen, soft, best))
     steps = [("blending (soft voting over the best member)", plain_soft, plain_best)]

@@ -12,16 +12,20 @@ Written as the key `contests` of benchmarks/results/blend.json, per regime and m
   the weights minus the test's; each `_error` is the standard error of the mean over contests;
 - coverage: how often the promised 95% interval held the test's score; spread: the standard deviation of the promise's
   error in units of the promised error, 1 where it is right.
+Each contest is kept in .podium/contests/ when it is played, by the code that played it: an interrupted run goes on.
 Run: python -m benchmarks.contests   (--quick for a few, --seed N for fresh contests, which are only printed)
 """
 
 from __future__ import annotations
 
 import argparse
+import hashlib
+import json
 import time
 from collections import defaultdict
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -82,23 +86,45 @@ def played_method(contest: Contest, test: Array, name: str) -> Play:
     gain = fold_gain("macro_f1", [blend.apply(part) for part in contest.fold_tests], pooled, honest=honest)
     (promise, _), scored = held.expected(len(answers), gain=gain), value(answers, pooled)
     own = value(library.labels, blend.apply(library.log_probabilities))
-    inside = promise.low <= scored <= promise.high
+    inside = bool(promise.low <= scored <= promise.high)
     return Play(100 * scored, 100 * honest, 100 * own, 100 * promise.score, 100 * promise.error, inside)
 
 
-def contests(*, seed: int, quick: bool) -> Iterator[tuple[Contest, tuple[str, ...]]]:
-    """Contests and who plays: the grid, the large ones, the real ones, and the many small ones."""
+@dataclass(frozen=True)
+class Fixture:
+    """A contest to be made, and who plays; the real ones have their own size."""
+
+    regime: str
+    rows: int
+    members: int
+    seed: int
+    methods: tuple[str, ...]
+
+    @property
+    def key(self) -> str:
+        """Its name in the notes."""
+        return " ".join(map(str, (self.regime, self.rows, self.members, self.seed, *self.methods)))
+
+    def make(self) -> Contest:
+        """The contest itself."""
+        if self.regime == "real":
+            return digits(self.seed)
+        return simulated(self.regime, rows=self.rows, members=self.members, seed=self.seed)
+
+
+def fixtures(*, seed: int, quick: bool) -> Iterator[Fixture]:
+    """What is played: the many small ones and the real ones, the grid, the large ones."""
+    for repeat in range(3 if quick else 100):
+        for regime in ("similar", "mixed"):
+            for rows, members in SMALL:
+                yield Fixture(regime, rows, members, 1_000 + seed + repeat, FEW)
+        yield Fixture("real", 1_570, 9, seed + repeat, METHODS if repeat < 6 else FEW)
     for regime in ("similar", "mixed"):
         for repeat in range(1 if quick else 2):
             for rows, members in GRID:
-                yield simulated(regime, rows=rows, members=members, seed=seed + repeat), METHODS
+                yield Fixture(regime, rows, members, seed + repeat, METHODS)
         if not quick:
-            yield simulated(regime, rows=50_000, members=20, seed=seed), FEW
-        for repeat in range(3 if quick else 100):
-            for rows, members in SMALL:
-                yield simulated(regime, rows=rows, members=members, seed=1_000 + seed + repeat), FEW
-    for repeat in range(3 if quick else 100):
-        yield digits(seed + repeat), METHODS if repeat < 6 else FEW
+            yield Fixture(regime, 50_000, 20, seed, FEW)
 
 
 def summary(runs: dict[str, list[Plays]]) -> dict[str, Any]:
@@ -139,17 +165,33 @@ def error(values: Array) -> float:
 
 
 def run(*, seed: int = 0, quick: bool = False) -> dict[str, Any]:
-    """Play all contests, print the large ones as they come, return the summary."""
+    """Play all contests that were not played yet, print some as they come, return the summary."""
     runs: dict[str, list[Plays]] = defaultdict(list)
-    start = time.process_time()
-    for contest, methods in contests(seed=seed, quick=quick):
-        play = played(contest, methods)
-        runs[contest.regime].append(play)
-        if methods == METHODS or len(runs[contest.regime]) % 25 == 0:
-            shape = "x".join(map(str, contest.library.log_probabilities.shape))
+    start, notes = time.process_time(), notes_of_this_code()
+    known = dict(json.loads(line) for line in notes.read_text(encoding="utf-8").splitlines()) if notes.is_file() else {}
+    for fixture in fixtures(seed=seed, quick=quick):
+        if fixture.key in known:
+            runs[fixture.regime].append({name: Play(**one) for name, one in known[fixture.key].items()})
+            continue
+        play = played(fixture.make(), fixture.methods)
+        runs[fixture.regime].append(play)
+        note = json.dumps([fixture.key, {name: asdict(one) for name, one in play.items()}])
+        with notes.open("a", encoding="utf-8") as file:
+            file.write(note + "\n")
+        if fixture.methods == METHODS or len(runs[fixture.regime]) % 25 == 0:
             gains = "  ".join(f"{name} {one.test - play['soft'].test:+.2f}" for name, one in play.items())
-            print(f"{contest.regime:<8} {shape:<12} {gains}  {time.process_time() - start:.0f} s", flush=True)
+            size = f"{fixture.rows}x{fixture.members}"
+            print(f"{fixture.regime:<8} {size:<9} {gains}  {time.process_time() - start:.0f} s", flush=True)
     return summary(dict(runs))
+
+
+def notes_of_this_code() -> Path:
+    """Where the contests that this code has played are noted."""
+    sources = [*sorted(Path("analysis").glob("*.py")), Path("benchmarks/libraries.py"), Path(__file__)]
+    digest = hashlib.sha256(b"".join(source.read_bytes() for source in sources)).hexdigest()
+    notes = Path(".podium/contests") / f"{digest[:16]}.jsonl"
+    notes.parent.mkdir(parents=True, exist_ok=True)
+    return notes
 
 
 def show(result: dict[str, Any]) -> None:

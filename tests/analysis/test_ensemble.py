@@ -133,6 +133,35 @@ def test_the_scoreboard_is_whole(metric: str) -> None:
         assert board["low"] < result.metrics["score"] < board["high"]
 
 
+@pytest.mark.parametrize(
+    ("plan", "left_out"),
+    [
+        (Plan(method="given", options=Options(weights={"net0": 1.0})), ["net1", "net2", "net3"]),
+        (
+            Plan(options=Options(limits={f"net{number}": (0.0, 0.4 - 0.3 * (number == 2)) for number in range(4)})),
+            ["net2"],
+        ),
+        (Plan(method="best_member"), ["net0", "net1", "net2", "net3"]),
+    ],
+)
+def test_a_member_that_cannot_be_done_without_is_not_left_out(plan: Plan, left_out: list[str]) -> None:
+    library, views = library_of_members(), np.array(["clean"] * 200, dtype=object)
+    result = blend_and_score(library, library.log_probabilities, views=views, plan=replace(plan, draws=100))
+    lines = [line.split(",") for line in result.ablation_csv.splitlines()]
+    assert [line[1].strip('"') for line in lines if line[0] == "member"] == left_out
+
+
+def test_the_ablation_of_a_large_table_is_of_some_of_its_rows(monkeypatch: pytest.MonkeyPatch) -> None:
+    library, views = library_of_members(), np.array(["clean", "testlike"] * 100, dtype=object)
+    plan = Plan(draws=100)
+    whole = blend_and_score(library, library.log_probabilities, views=views, plan=plan)
+    monkeypatch.setattr("analysis.judge.MOST_CELLS", 4 * 4 * 150)
+    some = blend_and_score(library, library.log_probabilities, views=views, plan=plan)
+    assert some.ablation_csv != whole.ablation_csv
+    assert some.ablation_csv.count("member,") == 4
+    assert some.methods_csv == whole.methods_csv
+
+
 def test_a_blend_can_be_moved_to_the_tests_class_shares() -> None:
     library = library_of_members(n_rows=400)
     scarce = np.flatnonzero((library.labels == 0) | (np.arange(400) % 8 == 0))
