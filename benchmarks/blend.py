@@ -4,14 +4,18 @@ Per size: `seconds` of greedy selection (50 rounds, macro-F1), `vs_autogluon` (i
 `same_path`, `peak_memory_of_matrix` (peak of ours over the matrix's bytes). Then linear weights, the paired bootstrap
 and diversity matrices against their usual forms with scipy, scikit-learn and deslib; the stage and large tables
 (benchmarks/blend_large.py); the contests (benchmarks/contests.py). AutoGluon and deslib are optional: without them
-their algorithms, written naively, stand in. Writes benchmarks/results/blend.json and prints it.
-Run: python -m benchmarks.blend   (--only speed|large|peers|stage|big|contests; `big` needs 8 GB of disk in --scratch)
+their algorithms, written naively, stand in. Writes benchmarks/results/blend.json, each part when it is known, and
+prints it; `parts` says what each took.
+Run: python -m benchmarks.blend   (about an hour of one idle core; --resume goes on with the parts that this code has
+not finished; --only NAME for one of PARTS; the large tables need 8 and 20 GB of disk in --scratch)
 """
 
 from __future__ import annotations
 
 import argparse
+import hashlib
 import json
+import os
 import resource
 import shutil
 import subprocess
@@ -32,7 +36,8 @@ RESULTS = Path("benchmarks/results/blend.json")
 SIZES = ((1_500, 17, 9), (1_500, 17, 45), (5_000, 17, 20), (20_000, 17, 20), (50_000, 17, 9), (50_000, 17, 45))
 LARGE = ((50_000, 100, 9), (50_000, 100, 45))
 TRIALS = 3
-BIG = 8_000_000_000  # bytes of disk that the table of 2,000,000 rows takes
+PARTS = ("speed", "large", "peers", "stage", "big", "contests", "big_stage")
+DISK = {"big": 8_000_000_000, "big_stage": 20_000_000_000}  # bytes that the tables of 2,000,000 rows take
 
 
 def members(n_rows: int, n_classes: int, n_members: int, *, seed: int = 0) -> tuple[Array, Array]:
@@ -130,30 +135,48 @@ def peak() -> int:
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
 
 
+def read_results() -> dict[str, Any]:
+    """The results as they are written."""
+    return json.loads(RESULTS.read_text(encoding="utf-8")) if RESULTS.is_file() else {}
+
+
 def merge(new: dict[str, Any]) -> None:
     """Put some keys into the results; the others stay."""
-    old = json.loads(RESULTS.read_text(encoding="utf-8")) if RESULTS.is_file() else {}
-    write_json(RESULTS, {**old, **new})
+    write_json(RESULTS, {**read_results(), **new})
 
 
 def merge_sizes(new: dict[str, Any]) -> None:
     """Put some sizes into the results."""
-    old = json.loads(RESULTS.read_text(encoding="utf-8")) if RESULTS.is_file() else {}
-    merge({"sizes": {**old.get("sizes", {}), **new}})
+    merge({"sizes": {**read_results().get("sizes", {}), **new}})
+
+
+def code_hash(*patterns: str) -> str:
+    """A hash of the sources that match."""
+    sources = [source for pattern in patterns for source in sorted(Path().glob(pattern))]
+    return hashlib.sha256(b"".join(source.read_bytes() for source in sources)).hexdigest()[:16]
 
 
 def main() -> None:
-    """Run all parts, or the one asked for."""
-    parts = ("speed", "large", "peers", "stage", "big", "contests")
+    """Run all parts, those that this code has not finished, or the one asked for."""
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--only", choices=parts)
+    parser.add_argument("--only", choices=PARTS)
+    parser.add_argument("--resume", action="store_true")
     parser.add_argument("--scratch", type=Path, default=Path(tempfile.gettempdir()))
     arguments = parser.parse_args()
-    for part in parts if arguments.only is None else (arguments.only,):
-        start = time.perf_counter()
+    code = code_hash("analysis/*.py", "stages/*.py", "benchmarks/blend*.py")
+    for part in PARTS if arguments.only is None else (arguments.only,):
+        done = read_results().get("parts", {})
+        if arguments.resume and done.get(part, {}).get("code") == code:
+            print(f"{part}: done")
+            continue
+        if shutil.disk_usage(arguments.scratch).free < DISK.get(part, 0):
+            print(f"{part}: {arguments.scratch} has less than {DISK[part] / 1e9:.0f} GB: not run; --scratch FOLDER")
+            continue
+        start = sum(os.times()[:4])
         found = play(part, arguments.scratch)
-        merge(found)
-        print(json.dumps(found, indent=1), f"{part}: {time.perf_counter() - start:.0f} s", flush=True)
+        spent = {"cpu_seconds": round(sum(os.times()[:4]) - start), "code": code}
+        merge({**found, "parts": {**read_results().get("parts", {}), part: spent}})
+        print(json.dumps(found, indent=1), f"{part}: {spent['cpu_seconds']} s of CPU", flush=True)
 
 
 def play(part: str, scratch: Path) -> dict[str, Any]:
@@ -168,10 +191,9 @@ def play(part: str, scratch: Path) -> dict[str, Any]:
     if part == "stage":
         return {"stage": blend_large.stage(scratch), "stage_memory": blend_large.stage_memory(scratch)}
     if part == "big":
-        if shutil.disk_usage(scratch).free < BIG:
-            print(f"{scratch} has less than {BIG / 1e9:.0f} GB: the large table is not measured; --scratch FOLDER")
-            return {}
         return {"memory_mapped": blend_large.big(scratch)}
+    if part == "big_stage":
+        return {"big_stage": blend_large.big_stage(scratch)}
     outcome = contests.run()
     contests.show(outcome)
     return {"contests": outcome}

@@ -4,7 +4,8 @@
 five folds, 1,570 clean and 3,140 test-like held-out rows, 3,140 test rows, 17 classes. `stage_memory`: the stage's peak
 of anonymous memory with few and with many members, its stacks in memory and memory-mapped; limits scaled down, so that
 some hundred megabytes show what 6 GB do. `memory_mapped`: greedy selection and linear weights at 2,000,000 x 17 x 45.
-Run by: python -m benchmarks.blend --only stage|big   (`big` needs 7 GB of disk in --scratch)
+`big_stage`: the whole stage at that size.
+Run by: python -m benchmarks.blend --only stage|big|big_stage   (they need 8 and 20 GB of disk in --scratch)
 """
 
 from __future__ import annotations
@@ -20,6 +21,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pandas as pd
 import yaml
 from numpy.typing import NDArray
 
@@ -39,12 +41,13 @@ def watch():
         time.sleep(0.01)
 import analysis.library, stages.stack
 from stages.blend import main
-analysis.library.MOST_CELLS, stages.stack.IN_MEMORY = int(sys.argv[1]), int(sys.argv[2])
+if len(sys.argv) > 1:
+    analysis.library.MOST_CELLS, stages.stack.IN_MEMORY = int(sys.argv[1]), int(sys.argv[2])
 threading.Thread(target=watch, daemon=True).start()
 data = Path("data")
 main(data / "index", data / "folds/folds.parquet", predictions=data / "predictions", out=data / "blend",
      metrics=data / "blend/metrics.json")
-print("peak", highest[0])
+print("peak", time.process_time(), highest[0])
 """
 
 
@@ -98,11 +101,74 @@ def stage_memory(scratch: Path, *, n_train: int = 12_000, members: tuple[int, in
             competition(project, **plan, ablation=False, draws=100, compare_with=["soft"])
             result["stack_mb"].append(round(4e-6 * 17 * n_members * (3 * n_train + 4 * 6_000)))
             for name, cells, limit in (("in_memory_mb", 1 << 40, 1 << 40), ("mapped_mb", 1 << 21, 1 << 20)):
-                command = [sys.executable, "-c", WATCHED, str(cells), str(limit)]
-                env = {**os.environ, "PYTHONPATH": os.pathsep.join([str(Path.cwd()), os.environ.get("PYTHONPATH", "")])}
-                done = subprocess.run(command, cwd=project, check=True, capture_output=True, text=True, env=env)
-                result[name].append(round(float(done.stdout.split()[-1])))
+                result[name].append(round(watched(project, str(cells), str(limit))[1]))
     return result
+
+
+def watched(project: Path, *limits: str) -> tuple[float, float]:
+    """CPU seconds and megabytes of anonymous memory at the peak of the stage in `project`."""
+    paths = os.pathsep.join([str(Path.cwd()), os.environ.get("PYTHONPATH", "")])
+    env = {**os.environ, "PYTHONPATH": paths, "OMP_NUM_THREADS": "1"}
+    command = [sys.executable, "-c", WATCHED, *limits]
+    done = subprocess.run(command, cwd=project, check=True, stdout=subprocess.PIPE, text=True, env=env)
+    cpu, megabytes = done.stdout.split()[-2:]
+    return float(cpu), float(megabytes)
+
+
+def big_stage(
+    scratch: Path, *, n_images: int = 1_000_000, n_members: int = 45, n_test: int = 100_000
+) -> dict[str, Any]:
+    """CPU minutes and peak of the whole stage, defaults throughout, with two held-out rows of each image."""
+    with tempfile.TemporaryDirectory(dir=scratch) as folder:
+        shutil.copy("params.yaml", folder)
+        start = time.process_time()
+        large_competition(Path(folder), n_images=n_images, n_members=n_members, n_test=n_test)
+        print(f"tables written: {time.process_time() - start:.0f} s of CPU", flush=True)
+        cpu, megabytes = watched(Path(folder))
+    return {
+        "size": f"{2 * n_images}x17x{n_members}, {n_test} test rows, 5 folds",
+        "tables_gb": round(4e-9 * 17 * n_members * (2 * n_images + 6 * n_test), 1),
+        "cpu_minutes": round(cpu / 60, 1),
+        "peak_anonymous_gb": round(megabytes / 1e3, 2),
+    }
+
+
+def large_competition(project: Path, *, n_images: int, n_members: int, n_test: int) -> None:
+    """Tables as `competition` writes them, of so many rows that each fold has the same labels and probabilities."""
+    from benchmarks.blend import member
+    from stages.probabilities import concatenate, write_probabilities
+    from stages.tables import Classes, SubmissionFormat, read_folds, read_index, write_folds, write_index
+    from tests.blend_tables import images, table_of
+
+    random, n_folds = np.random.default_rng(0), 5
+    share = n_images // n_folds
+    labels = random.integers(17, size=share)
+    ids, test_ids = ([f"{part}{number:07}" for number in range(n)] for part, n in (("a", n_images), ("t", n_test)))
+    form = SubmissionFormat(columns=["ID", "target"], kind="labels", row_ids=test_ids)
+    classes = Classes([f"kind {number}" for number in range(17)], [str(number) for number in range(17)], form)
+    truth, unknown = np.tile(labels, n_folds), np.full(n_test, -1)
+    write_index(project / "data/index", images(ids, truth), images(test_ids, unknown), classes)
+    index, place = read_index(project / "data/index"), project / "data/folds/folds.parquet"
+    fold = np.repeat(np.arange(n_folds), share)
+    write_folds(place, pd.DataFrame({"image_id": ids, "fold": fold, "duplicate_group": np.arange(n_images)}), index)
+    folds = read_folds(place, index)
+    shared = random.normal(size=(share, 17)).astype(np.float32)
+    shared[np.arange(share), labels] += 4.0
+    names = [f"net{number:02}" for number in range(n_members)]
+    for name in names:
+        clean, noisy = member(shared, random), member(shared, random)
+        for number in range(n_folds):
+            held, folder = ids[number * share : (number + 1) * share], project / f"data/predictions/{name}/{number}"
+            parts = [
+                table_of(index, folds, held, view=view, fold=number, logs=logs)
+                for view, logs in (("clean", clean), ("testlike", noisy))
+            ]
+            write_probabilities(folder / "valid.parquet", concatenate(parts))
+            test = table_of(index, folds, test_ids, view="test", fold=number, logs=clean[:n_test])
+            write_probabilities(folder / "test.parquet", test)
+    whole = yaml.safe_load((project / "params.yaml").read_text(encoding="utf-8"))
+    ours = {"members": names, "models": {name: {} for name in names}, "folds": list(range(n_folds)), "blend": {}}
+    (project / "params.yaml").write_text(yaml.safe_dump({**whole, **ours}), encoding="utf-8")
 
 
 def big(scratch: Path, *, size: tuple[int, int, int] = (2_000_000, 17, 45)) -> dict[str, Any]:

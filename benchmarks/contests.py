@@ -19,7 +19,6 @@ Run: python -m benchmarks.contests   (--quick for a few, --seed N for fresh cont
 from __future__ import annotations
 
 import argparse
-import hashlib
 import json
 import time
 from collections import defaultdict
@@ -187,9 +186,10 @@ def run(*, seed: int = 0, quick: bool = False) -> dict[str, Any]:
 
 def notes_of_this_code() -> Path:
     """Where the contests that this code has played are noted."""
-    sources = [*sorted(Path("analysis").glob("*.py")), Path("benchmarks/libraries.py"), Path(__file__)]
-    digest = hashlib.sha256(b"".join(source.read_bytes() for source in sources)).hexdigest()
-    notes = Path(".podium/contests") / f"{digest[:16]}.jsonl"
+    from benchmarks.blend import code_hash
+
+    code = code_hash("analysis/*.py", "benchmarks/libraries.py", "benchmarks/contests.py")
+    notes = Path(".podium/contests") / f"{code}.jsonl"
     notes.parent.mkdir(parents=True, exist_ok=True)
     return notes
 
