@@ -210,8 +210,10 @@ def _one_colour(pixels: BGR) -> bool:
     if pixels.size <= SMALL:
         data = pixels.tobytes()
         return data == data[:3] * (len(data) // 3)
-    corner, middle = pixels[0, 0], pixels[pixels.shape[0] // 2, pixels.shape[1] // 2]
-    return bool((corner == middle).all() and (pixels[::16, ::16] == corner).all() and (pixels == corner).all())
+    height, width = pixels.shape[:2]
+    if pixels[0, 0].tobytes() != pixels[height // 2, width // 2].tobytes():
+        return False
+    return bool((pixels[::16, ::16] == pixels[0, 0]).all() and (pixels == pixels[0, 0]).all())
 
 
 def _bgr(image: Image.Image) -> Any:
