@@ -14,6 +14,9 @@ import numpy as np
 if TYPE_CHECKING:
     from analysis.judge import Entry, Judge
 
+# augmentation changes what a member learns: only members that were trained without it can show what it gains
+MORE = "what augmentation gains: podium ablation --against augmentation=FOLDER, of predictions made without it"
+
 
 @dataclass(frozen=True)
 class Effect:
@@ -51,7 +54,7 @@ def from_csv(text: str) -> list[Effect]:
 def to_svg(found: Sequence[Effect]) -> str:
     """The picture: a bar per effect with one standard error; grey where it is a tie."""
     width, left, line = 860, 400, 26
-    height = 60 + line * max(len(found), 1)
+    height = 84 + line * max(len(found), 1)
     low = min([0.0, *(one.gain - one.error for one in found)])
     high = max([0.1, *(one.gain + one.error for one in found)])
 
@@ -67,7 +70,8 @@ def to_svg(found: Sequence[Effect]) -> str:
     ]
     for number, one in enumerate(found):
         parts += _bar(one, place, top=56 + line * number, left=left)
-    parts.append(f'<line x1="{place(0):.1f}" x2="{place(0):.1f}" y1="52" y2="{height - 6}" stroke="#888"/></svg>')
+    parts.append(f'<line x1="{place(0):.1f}" x2="{place(0):.1f}" y1="52" y2="{height - 30}" stroke="#888"/>')
+    parts.append(f'<text x="12" y="{height - 10}" fill="#666">{MORE}</text></svg>')
     return "\n".join(parts) + "\n"
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from typing import Any
 
@@ -109,6 +109,7 @@ class Hearing:
     library: Library
     views: Array
     plan: Plan
+    plain: Array | None = None  # the library's table without test-time augmentation, where a member keeps it
 
     @cached_property
     def main_view(self) -> str:
@@ -170,7 +171,16 @@ class Hearing:
         """This hearing, or where its table is large one on evenly spaced rows of it: as many tables as members fit."""
         n_members, n_rows, n_classes = self.library.log_probabilities.shape
         few = evenly(n_rows, MOST_CELLS // (n_members * n_classes))
-        return self if len(few) == n_rows else Hearing(self.library.rows(few), self.views[few], self.plan)
+        if len(few) == n_rows:
+            return self
+        plain = None if self.plain is None else self.plain[:, few]
+        return Hearing(self.library.rows(few), self.views[few], self.plan, plain)
+
+    def without_tta(self, entry: Entry) -> Entry | None:
+        """The entry on the members' plain views; None where no member averages several."""
+        if self.plain is None:
+            return None
+        return Hearing(replace(self.library, log_probabilities=self.plain), self.views, self.plan).entry(entry.name)
 
     def final(self, test: Array) -> Blend:
         """The planned blend, fitted on all rows that may be fitted on."""

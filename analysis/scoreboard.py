@@ -40,14 +40,20 @@ class Result:
 
 
 def blend_and_score(
-    library: Library, test: Array, *, views: Array, plan: Plan, fold_tests: Sequence[Array] = ()
+    library: Library,
+    test: Array,
+    *,
+    views: Array,
+    plan: Plan,
+    fold_tests: Sequence[Array] = (),
+    plain: Array | None = None,
 ) -> Result:
     """Fit the planned method, apply it to `test` (n_members, n_test, n_classes), and score it beside others.
 
     `fold_tests`: the members' test tables of each fold, whose mean is `test`; with them the expected board counts what
-    the mean over folds gains.
+    the mean over folds gains. `plain`: the library's table without test-time augmentation, for the ablation.
     """
-    hearing = Hearing(library, views, plan)
+    hearing = Hearing(library, views, plan, plain)
     judge = hearing.judge
     best = hearing.entry("best_member")
     chosen = best if plan.method == "best_member" else hearing.entry(plan.method)
@@ -143,6 +149,8 @@ def effects_of(
             steps.append(("calibration (temperatures and bias)", plain, uncalibrated))
     if (chosen.labels != plain.labels).any():
         steps.append(("labels by expected metric over the likeliest class", chosen, plain))
+    if without_tta := hearing.without_tta(chosen):
+        steps.insert(0, ("test-time augmentation, where members keep it", chosen, without_tta))
     found = [ablation.effect("member", name, judge, chosen, rest) for name, rest in rests.items()]
     return found + [ablation.effect("step", name, judge, with_it, rest) for name, with_it, rest in steps]
 

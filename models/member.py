@@ -79,6 +79,7 @@ class Trained:
     valid: LogProbabilities  # rows as in Material.valid
     test: LogProbabilities
     views: list[str]
+    plain: LogProbabilities | None  # `valid` of the plain view alone, where views are averaged
     precision: str
     speeds: dict[str, float]  # seconds an image of each precision that was measured
     stopped: str
@@ -147,6 +148,7 @@ def train_member(
         valid=mean_of_views(valid, views),
         test=mean_of_views(test, views),
         views=views,
+        plain=valid["plain"] if len(views) > 1 else None,
         precision=precision,
         speeds=speeds,
         stopped="; ".join(entry.stopped for entry in trained if entry.stopped),

@@ -16,6 +16,7 @@ from typing import Annotated, Any
 import numpy as np
 import typer
 
+from analysis import ablation
 from analysis.library import Library
 from analysis.scoreboard import Result, blend_and_score
 from stages.blend_params import BlendParams, options, plan
@@ -118,11 +119,14 @@ def main(
             views=stack.oof_rows.view,
             plan=plan(chosen, told),
             fold_tests=stack.fold_tests,
+            plain=stack.plain,
         )
     except ValueError as error:
         raise ParamsError(f"params.yaml: {error}") from None
     write_results(out, metrics, result, stack)
     print(result.text)
+    if chosen.ablation:
+        print(f"what made the difference: {out / 'ablation.csv'}, {out / 'ablation.svg'}; {ablation.MORE}")
 
 
 if __name__ == "__main__":

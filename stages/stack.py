@@ -30,6 +30,7 @@ class Stack:
     fold_tests: list[np.ndarray]  # of each fold, like `test`; a blend of others has no folds and repeats its mean
     oof_rows: Probabilities  # the keys of the rows, with the first member's values
     test_rows: Probabilities
+    plain: np.ndarray | None  # the library's table without test-time augmentation; None where no member keeps it
 
 
 @dataclass(frozen=True)
@@ -54,7 +55,26 @@ def read_stack(place: Place, names: Sequence[str], numbers: Sequence[int], other
         for number, part in enumerate([member.test, *(member.tests or [member.test] * len(numbers))]):
             tests[number, position] = part.log_probabilities
     library = Library(tuple(every), oof, *truth_of(first.oof, place.index, place.folds), first.oof.fold)
-    return Stack(library, tests[0], list(tests[1:]), first.oof, first.test)
+    plain = plain_views(place, library, numbers, first.oof)
+    return Stack(library, tests[0], list(tests[1:]), first.oof, first.test, plain)
+
+
+def plain_views(place: Place, library: Library, numbers: Sequence[int], rows: Probabilities) -> np.ndarray | None:
+    """The library's table with the plain view of each member and fold that averages several; None where none does."""
+    train_ids, table = place.index.train["image_id"].tolist(), None
+    for position, name in enumerate(library.members):
+        for number in numbers:
+            path = place.predictions / name / str(number) / "plain.parquet"
+            if not path.is_file():
+                continue
+            if table is None:
+                table = empty(library.log_probabilities.shape, place.scratch)
+                table[:] = library.log_probabilities
+            part = canonical_order(read_probabilities(path, place.index, place.folds), train_ids)
+            own = np.flatnonzero(rows.fold == number)
+            check_keys(part, rows.take(own), f"{path} has other rows (image, view, copy) than the fold's valid.parquet")
+            table[position, own] = part.log_probabilities
+    return table
 
 
 def members(
@@ -85,11 +105,14 @@ def read_other(name: str, folder: Path, place: Place) -> Member:
 def check_rows(member: Member, first: Member, folder: Path) -> None:
     """Refuse a member with other rows than the first's."""
     for part, own, theirs in (("oof", first.oof, member.oof), ("test", first.test, member.test)):
-        same = len(own) == len(theirs) and all(
-            (getattr(own, key) == getattr(theirs, key)).all() for key in ("image_id", "view", "copy")
-        )
-        if not same:
-            raise IntegrityError(f"{folder}: its {part} table has other rows (image, view, copy) than {first.name}'s")
+        check_keys(theirs, own, f"{folder}: its {part} table has other rows (image, view, copy) than {first.name}'s")
+
+
+def check_keys(part: Probabilities, expected: Probabilities, message: str) -> None:
+    """Refuse a table whose rows are not the expected ones, in their order."""
+    keys = ("image_id", "view", "copy")
+    if len(part) != len(expected) or any((getattr(part, key) != getattr(expected, key)).any() for key in keys):
+        raise IntegrityError(message)
 
 
 def truth_of(oof: Probabilities, index: Index, folds: Folds) -> tuple[np.ndarray, np.ndarray]:

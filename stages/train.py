@@ -119,7 +119,7 @@ def main(  # noqa: PLR0917 - typer's options
 def write_predictions(
     folder: Path, fold: int, *, index: Index, folds: Folds, valid: pd.DataFrame, trained: Any
 ) -> None:
-    """Both tables of probabilities."""
+    """The tables of probabilities: held-out rows, the test, and held-out rows without TTA where it was kept."""
 
     def table(ids: pd.Series, view: pd.Series, copy: pd.Series, logs: Any) -> Probabilities:
         return Probabilities(
@@ -127,7 +127,10 @@ def write_predictions(
             logs, index.classes.names, index.hash, folds.hash,
         )  # fmt: skip
 
-    test = index.test.assign(view="test", copy=0)
+    test, plain = index.test.assign(view="test", copy=0), folder / "plain.parquet"
+    plain.unlink(missing_ok=True)
+    if trained.plain is not None:
+        write_probabilities(plain, table(valid["source"], valid["view"], valid["copy"], trained.plain))
     write_probabilities(folder / "valid.parquet", table(valid["source"], valid["view"], valid["copy"], trained.valid))
     write_probabilities(folder / "test.parquet", table(test["image_id"], test["view"], test["copy"], trained.test))
 

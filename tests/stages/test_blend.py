@@ -75,6 +75,20 @@ def submission(folder: Path, name: str = "blend") -> dict[str, str]:
     return dict(row.split(",") for row in rows)
 
 
+def test_what_test_time_augmentation_gains_stands_in_the_ablation(folder: Path) -> None:
+    place = folder / "data/predictions/net1"
+    for number in ("0", "2"):  # the views of fold 1 were not kept
+        table = read_probabilities(place / number / "valid.parquet")
+        worse = np.roll(table.log_probabilities, 1, axis=1)
+        write_probabilities(place / number / "plain.parquet", replace(table, log_probabilities=worse))
+    run_blend(folder)
+    gains = {one.name: one.gain for one in from_csv((folder / "data/blend/ablation.csv").read_text())}
+    assert gains["test-time augmentation, where members keep it"] > 1
+    with pytest.raises(IntegrityError, match=r"plain\.parquet has other rows"):
+        write_probabilities(place / "0/plain.parquet", read_probabilities(place / "1/valid.parquet"))
+        run_blend(folder)
+
+
 def test_the_blend_is_on_disk_and_beats_chance(made: Path) -> None:
     scores = json.loads((made / "data/blend/metrics.json").read_text())["blend"]
     assert scores["view"] == "testlike"
