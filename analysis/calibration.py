@@ -53,11 +53,6 @@ def scaled(log_probabilities: Array, temperature: float) -> Array:
     return log_softmax(np.maximum(log_probabilities, FLOOR) / temperature)
 
 
-def with_priors(log_probabilities: Array, *, old: Array, new: Array) -> Array:
-    """Log-probabilities for class shares `new` from ones made under `old` (both (n_classes,), positive)."""
-    return log_softmax(log_probabilities + np.log(np.asarray(new)) - np.log(np.asarray(old)))
-
-
 def estimated_priors(log_probabilities: Array, *, old: Array, rounds: int = 200) -> Array:
     """Class shares (n_classes,) of unlabelled rows by expectation maximisation (Saerens et al., 2002)."""
     old = np.asarray(old, dtype=np.float64)
@@ -129,12 +124,3 @@ def _label_score(metric: str, truth: Array, predicted: Array, n_classes: int) ->
     name = metric if metric in ("macro_f1", "accuracy", "balanced_accuracy") else "accuracy"
     hits, guesses, actual = counts.diagonal(), counts.sum(axis=0), counts.sum(axis=1)
     return float(from_marginals(name, hits, predicted=guesses, actual=actual))
-
-
-def calibration_error(log_probabilities: Array, labels: Array, *, bins: int = 15) -> float:
-    """Expected calibration error of the top class, in equal-width bins of confidence."""
-    predicted = log_probabilities.argmax(axis=1)
-    confidence = np.exp(log_probabilities[np.arange(len(labels)), predicted])
-    cell = np.minimum((confidence * bins).astype(int), bins - 1)
-    gap = np.bincount(cell, weights=confidence - (predicted == labels), minlength=bins)
-    return float(np.abs(gap).sum() / len(labels))

@@ -8,6 +8,7 @@ from pydantic import Field, model_validator
 
 from analysis.ensemble import Options, Route
 from analysis.judge import Plan
+from analysis.metrics import MetricName
 from storage.errors import ParamsError
 from storage.names import nearest
 from storage.section import Section
@@ -43,14 +44,14 @@ class BlendParams(Section):
 
     method: Method = Field(
         "auto",
-        description="auto: mean of the weighted linear and the log-linear pool, one temperature, labels by expected "
-        "metric; soft: soft voting; given: `weights`; geometric, power, rank: other means; hard: one vote each; "
+        description="auto: mean of the weighted linear and the log-linear pool, soft voting's label kept in near ties, "
+        "one temperature, labels by expected metric (docs/blending.md); soft: soft voting; given: `weights`; geometric, power, rank: other means; hard: one vote each; "
         "weighted: convex log-loss weights; log_linear: softmax(sum w log p + b); greedy: selection with replacement "
         "by the metric; greedy_bagged: its mean over bags of members and rows; cma_es: weights by evolution (needs "
         "the package cma); stacking: regularised logistic regression; choose: the best of four by nested score; "
         "best_member: no blend",
     )
-    metric: Literal["macro_f1", "accuracy", "balanced_accuracy", "log_loss", "qwk"] = Field(
+    metric: MetricName = Field(
         "macro_f1", description="the contest's metric: labels maximise its expectation, scores are measured by it"
     )
     view: Literal["testlike", "clean", "both"] = Field(

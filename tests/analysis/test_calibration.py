@@ -10,15 +10,7 @@ import pytest
 from sklearn.metrics import accuracy_score, cohen_kappa_score, f1_score, log_loss, recall_score
 
 from analysis import calibration
-from analysis.calibration import (
-    bias_by_loss,
-    bias_by_metric,
-    calibration_error,
-    estimated_priors,
-    scaled,
-    temperature,
-    with_priors,
-)
+from analysis.calibration import bias_by_loss, bias_by_metric, estimated_priors, scaled, temperature
 from analysis.metrics import METRICS, confusion, from_counts, published, score
 from analysis.pools import log_softmax
 
@@ -46,7 +38,8 @@ def test_temperature_is_undone(heat: float) -> None:
     logs, labels = calibrated()
     found = temperature(log_softmax(logs / heat), labels)
     assert found * heat == pytest.approx(1.0, abs=0.05)
-    assert calibration_error(scaled(log_softmax(logs / heat), found), labels) < 0.02
+    undone = np.exp(scaled(log_softmax(logs / heat), found))
+    assert undone.max(axis=1).mean() == pytest.approx((undone.argmax(axis=1) == labels).mean(), abs=0.01)
 
 
 def test_temperature_stays_within_its_range() -> None:
@@ -78,8 +71,6 @@ def test_shares_of_unlabelled_rows_are_estimated() -> None:
     keep = np.random.default_rng(1).random(len(labels)) < np.array([1.0, 0.3, 0.6, 0.1])[labels]
     old, new = (np.bincount(y, minlength=4) / len(y) for y in (labels, labels[keep]))
     np.testing.assert_allclose(estimated_priors(logs[keep], old=old), new, atol=0.02)
-    moved = with_priors(logs[keep], old=old, new=new)
-    np.testing.assert_allclose(np.exp(moved).mean(axis=0), new, atol=0.02)
 
 
 @pytest.mark.parametrize("metric", METRICS)
