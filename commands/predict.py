@@ -23,7 +23,6 @@ import typer
 
 from storage.errors import DataError, IntegrityError, ParamsError, problems
 
-SUFFIXES = {".jpg", ".jpeg", ".png", ".webp", ".gif", ".bmp", ".tif", ".tiff", ".ppm", ".pgm", ".jp2", ".avif"}
 Matrix = npt.NDArray[np.float64]
 
 
@@ -65,11 +64,12 @@ def main(
 def find_images(given: Sequence[Path]) -> list[Path]:
     """The files that the arguments stand for; raises DataError for what does not exist or holds no image."""
     from storage.csvfile import read_csv
+    from storage.intake import IMAGE_SUFFIXES
 
     paths: list[Path] = []
     for path in given:
         if path.is_dir():
-            paths += sorted(file for file in path.rglob("*") if file.suffix.lower() in SUFFIXES)
+            paths += sorted(file for file in path.rglob("*") if file.suffix.lower() in IMAGE_SUFFIXES)
         elif path.suffix.lower() == ".csv":
             column = read_csv(path).iloc[:, 0]
             near = [path.parent / name for name in column]
@@ -77,7 +77,8 @@ def find_images(given: Sequence[Path]) -> list[Path]:
         else:
             paths.append(path)
     if not paths:
-        raise DataError(f"no images in {', '.join(str(path) for path in given)} (known endings: {sorted(SUFFIXES)})")
+        known = ", ".join(sorted(IMAGE_SUFFIXES))
+        raise DataError(f"no images in {', '.join(str(path) for path in given)} (known endings: {known})")
     missing = [str(path) for path in paths if not path.is_file()]
     if missing:
         raise DataError(f"{len(missing)} of {len(paths)} images not found, first: {', '.join(missing[:5])}")

@@ -83,10 +83,9 @@ def index_images(folder: Path, count: int) -> Any:
 
 def folder_images(folder: Path, count: int) -> Any:
     """Names and pixels of the first pictures of a folder."""
-    from storage.intake import SUFFIXES, read_image
+    from storage.intake import IMAGE_SUFFIXES, read_image
 
-    known = {suffix for suffixes in SUFFIXES.values() for suffix in suffixes}
-    paths = sorted(path for path in folder.rglob("*") if path.suffix.lower() in known)[:count]
+    paths = sorted(path for path in folder.rglob("*") if path.suffix.lower() in IMAGE_SUFFIXES)[:count]
     if not paths:
         raise DataError(f"{folder} holds no pictures")
     return ((path.name, read_image(path).pixels) for path in paths)

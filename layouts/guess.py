@@ -15,9 +15,10 @@ import pandas as pd
 
 from layouts.cifar import FOLDERS
 from layouts.class_folders import class_folders
-from layouts.records import IMAGE_SUFFIXES, match
+from layouts.records import match
 from storage.csvfile import read_csv
 from storage.errors import DataError
+from storage.intake import IMAGE_SUFFIXES
 
 BOX_COLUMN = re.compile(r"b(ounding_?)?box(es)?", re.IGNORECASE)
 CORNERS = (

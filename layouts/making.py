@@ -28,7 +28,7 @@ from storage.shards import BLOCK as TAR_BLOCK
 SAMPLED = 64  # images whose size tells how large all will be
 MEMORY = 2 * 2**30  # bytes that one image may take beyond what an empty worker has
 SECONDS = 60  # of processor time that one image may take
-Advance = Callable[[int], None]
+Advance = Callable[[int, int], None]  # images so far, in all
 
 
 def make_shards(listing: Listing, form: Form, folder: Path, workers: int, advance: Advance) -> list[Outcome]:
@@ -64,12 +64,13 @@ def all_of(todo: dict[str, Task], workers: int, folder: Path, advance: Advance) 
     """What became of every task, and the images that took a process down. Raises ResourceError."""
     outcomes: list[Outcome] = []
     found: list[str] = []
+    n_images = sum(len(task.rows) for task in todo.values())
     while todo:
         try:
             for outcome in in_processes(run, list(todo.values()), workers):
                 settle(todo[outcome.name])
                 outcomes.append(outcome)
-                advance(outcome.images)
+                advance(sum(done.images for done in outcomes), n_images)
                 del todo[outcome.name]
         except _DeathError:
             killed = deadly(todo)

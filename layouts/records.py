@@ -24,7 +24,7 @@ from numpy.typing import NDArray
 
 from storage.csvfile import ByteStyle, byte_style, read_csv, repeated
 from storage.errors import DataError, ParamsError, problems
-from storage.intake import SUFFIXES, Pixels
+from storage.intake import IMAGE_SUFFIXES, Pixels
 from storage.paths import UNUSUAL, path_problem, read_below
 from storage.section import Section
 
@@ -36,7 +36,6 @@ LAYOUTS = {
     "boxes": "a table of image, label and bounding box",
     "idx": "idx files, as MNIST and Fashion-MNIST",
 }
-IMAGE_SUFFIXES = frozenset(suffix for suffixes in SUFFIXES.values() for suffix in suffixes)
 WAYS = {  # how ids name files: what is taken off the file's path to get the id
     "": "",
     "after adding the extension": r"\.[^./]+$",

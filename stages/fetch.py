@@ -10,8 +10,6 @@ What was cut off waits in .podium/fetch and is continued. With `fetch: {}` this 
 
 from __future__ import annotations
 
-import sys
-import time
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -20,8 +18,9 @@ from pydantic import Field, field_validator
 
 from stages.entry import entry
 from stages.params import Params, check, read_params
+from stages.progress import progress
 from storage.atomic import write_text
-from storage.download import Advance, obtain
+from storage.download import obtain
 from storage.errors import ParamsError
 from storage.names import nearest
 from storage.paths import path_problem
@@ -104,34 +103,16 @@ def lay_out(name: str, out: Path, answers: Path) -> None:
 def fetch(files: list[Download], out: Path, work: Path) -> None:
     """All files of a competition, one after another."""
     for file in files:
-        source = obtain(
-            out / file.to,
-            sources=file.sources,
-            sha256=file.sha256,
-            work=work,
-            largest=file.largest,
-            advance=progress(file.to),
-        )
+        with progress(f"fetch: {file.to}", unit="MB", scale=1e6) as advance:
+            source = obtain(
+                out / file.to,
+                sources=file.sources,
+                sha256=file.sha256,
+                work=work,
+                largest=file.largest,
+                advance=advance,
+            )
         print(f"fetch: {out / file.to}: {source}", flush=True)
-
-
-def progress(name: str, *, every: float = 60.0) -> Advance:
-    """Tells on stderr how far a file is: one line that moves in a terminal, one line a minute elsewhere."""
-    terminal, started = sys.stderr.isatty(), time.monotonic()
-    spoken = started
-
-    def advance(done: int, total: int | None) -> None:
-        nonlocal spoken
-        now, finished = time.monotonic(), done == total
-        if now - spoken < (0.2 if terminal else every) and not (terminal and finished):
-            return
-        spoken, speed = now, done / max(now - started, 1e-9)
-        whole = f" of {total / 1e6:,.1f} MB, {(total - done) / speed:,.0f} s left" if total else " MB"
-        told = f"fetch: {name}: {done / 1e6:,.1f}{whole}, {speed / 1e6:,.1f} MB/s"
-        end = "\n" if finished or not terminal else ""
-        print(f"\r{told}\x1b[K" if terminal else told, end=end, file=sys.stderr, flush=True)
-
-    return advance
 
 
 if __name__ == "__main__":

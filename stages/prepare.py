@@ -13,11 +13,7 @@ from __future__ import annotations
 import hashlib
 import os
 import shutil
-import sys
-import time
 from collections import Counter
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
@@ -35,6 +31,7 @@ from layouts.patch import patched
 from layouts.records import Listing, Sample, layout
 from stages.entry import entry
 from stages.params import check, read_params, section
+from stages.progress import progress
 from stages.tables import INDEX, Classes, SubmissionFormat, write_index
 from storage.atomic import building, write_json
 from storage.csvfile import repeated
@@ -89,7 +86,7 @@ def prepare(listing: Listing, out: Path, chosen: PrepareParams, *, work: Path, w
         submission_kind(listing.sample, listing.classes)
     folder = work / hashlib.sha256(str(listing.root.resolve()).encode()).hexdigest()[:16]
     folder.mkdir(parents=True, exist_ok=True)
-    with progress(len(listing.train) + len(listing.test)) as advance:
+    with progress("prepare", unit="images") as advance:
         outcomes = make_shards(listing, form, folder, workers, advance)
     train = facts(listing.train, folder, [o.name for o in outcomes if "-train-" in o.name])
     test = facts(listing.test, folder, [o.name for o in outcomes if "-test-" in o.name])
@@ -109,25 +106,6 @@ def prepare(listing: Listing, out: Path, chosen: PrepareParams, *, work: Path, w
             test[["image_id"]].assign(target=answers).to_csv(index / "answers.csv", index=False, lineterminator="\n")
     shutil.rmtree(folder)
     return report
-
-
-@contextmanager
-def progress(total: int) -> Iterator[Callable[[int], None]]:
-    """Tells on stderr how far it is: one line that moves in a terminal, one line a minute elsewhere."""
-    terminal, done, started = sys.stderr.isatty(), 0, time.monotonic()
-    spoken = started
-
-    def advance(images: int) -> None:
-        nonlocal done, spoken
-        done, now = done + images, time.monotonic()
-        if terminal or now - spoken > 60:
-            spoken, speed = now, done / max(now - started, 1e-9)
-            told = f"prepare: {done:,} of {total:,} images, {speed:,.0f} images/s, {(total - done) / speed:,.0f} s left"
-            print(f"\r{told}\x1b[K" if terminal else told, end="" if terminal else "\n", file=sys.stderr, flush=True)
-
-    yield advance
-    if terminal:
-        print("\r\x1b[K", end="", file=sys.stderr, flush=True)
 
 
 def facts(table: pd.DataFrame, folder: Path, names: list[str]) -> pd.DataFrame:

@@ -28,7 +28,7 @@ from stages.params import run_lists, section
 from stages.tables import Index, read_index, write_folds
 from storage.atomic import write_text
 from storage.csvfile import read_csv
-from storage.errors import DataError, ParamsError, problems
+from storage.errors import DataError, IntegrityError, ParamsError, problems
 from storage.section import Section
 from storage.shards import Shards
 from storage.spreadsheet import guarded_table
@@ -88,7 +88,7 @@ def main(
     duplicates = find_parts(data, chosen)
     parts = duplicates.components
     if chosen.method == "given":
-        fold = given_folds(given, data.train["image_id"].tolist(), chosen.folds)
+        fold = given_folds(given, data, chosen.folds)
         remarks = torn(fold, parts)
     else:
         fold, remarks = cut(labels, parts, data.classes.names, chosen)
@@ -181,11 +181,19 @@ def largest_part(parts: Integers, folds: int) -> list[str]:
     return [f"{largest:,} of {len(parts):,} images belong together, more than a fold of {folds}: the folds are uneven"]
 
 
-def given_folds(path: Path | None, image_ids: list[str], folds: int) -> Integers:
-    """The fold of each image as a CSV gives it; -1 is train only. Raises DataError where it does not fit the index."""
+def given_folds(path: Path | None, data: Index, folds: int) -> Integers:
+    """The fold of each image as a CSV gives it; -1 is train only.
+
+    Raises DataError where it does not fit the index, IntegrityError where its column `index_hash`, if it has one,
+    names other data.
+    """
     if path is None:
         raise ParamsError("split.method given needs --given, a CSV with the columns image_id and fold")
     table = read_csv(path, columns=["image_id", "fold"])
+    other = set(table.get("index_hash", [])) - {data.hash}
+    if other:
+        raise IntegrityError(f"{path} was made for data {', '.join(sorted(other))}, now it is {data.hash}. Cut it anew")
+    image_ids = data.train["image_id"].tolist()
     known, found, wrong = set(image_ids), set(table["image_id"]), []
     for line, image_id, fold in zip(table.index, table["image_id"], table["fold"], strict=True):
         if image_id not in known:

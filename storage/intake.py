@@ -46,6 +46,7 @@ SUFFIXES = {
     "JPEG2000": (".jp2", ".j2k", ".jpx"),
     "AVIF": (".avif",),
 }
+IMAGE_SUFFIXES = frozenset(suffix for suffixes in SUFFIXES.values() for suffix in suffixes)
 ORIENTATION = 0x0112  # the EXIF tag
 TURNING = frozenset({"exif", "Raw profile type exif", "xmp", "XML:com.adobe.xmp"})  # what may hold it
 SMALL = 128 * 128 * 3  # bytes up to which a copy costs less than a look

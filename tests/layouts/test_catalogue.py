@@ -275,6 +275,24 @@ def test_every_problem_is_told_at_once(root: Path) -> None:
         run(root)
 
 
+def test_i19_changed_while_it_is_read(root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    path, read = picture(root), os.read
+
+    def meanwhile(file: int, size: int) -> bytes:
+        data = read(file, size)
+        if os.fstat(file).st_ino == path.stat().st_ino:
+            with open(path, "ab") as more:
+                more.write(b"the rest of the picture")
+        return data
+
+    monkeypatch.setattr("storage.paths.os.read", meanwhile)
+    with pytest.raises(DataError, match=rf"{path.name} changed while it was being read\. Is it still being copied\?"):
+        run(root)
+    assert not (root.parent / "index").exists()
+    monkeypatch.undo()
+    assert run(root)["train_images"] == 31  # nothing of the first try was kept for that picture
+
+
 def test_i18_without_permission(root: Path) -> None:
     path = picture(root)
     path.chmod(0)

@@ -9,7 +9,7 @@ import pytest
 
 from stages.split import SplitParams, cut, main
 from stages.tables import Index, read_folds
-from storage.errors import DataError, ParamsError
+from storage.errors import DataError, IntegrityError, ParamsError
 from tests.small_index import digits, index_of, write_params
 
 
@@ -160,6 +160,18 @@ def test_given_folds_are_checked(plain: Index, tmp_path: Path, change: Any, mess
     with pytest.raises(DataError, match=message):
         run(tmp_path, plain, split="{method: given}", given=path)
     assert not (tmp_path / "data/folds").exists()
+
+
+def test_b50_given_folds_of_other_data_are_refused(plain: Index, tmp_path: Path) -> None:
+    path, lines = given_file(tmp_path, plain)
+    for made_for, refused in (("3f2a3f2a3f2a3f2a", True), (plain.hash, False)):
+        path.write_text("\n".join(["image_id,fold,index_hash", *(f"{line},{made_for}" for line in lines), ""]))
+        if refused:
+            with pytest.raises(IntegrityError, match=f"was made for data {made_for}, now it is {plain.hash}"):
+                run(tmp_path, plain, split="{method: given}", given=path)
+            assert not (tmp_path / "data/folds").exists()
+        else:
+            assert len(run(tmp_path, plain, split="{method: given}", given=path)) == len(lines)
 
 
 def test_frames_that_add_nothing_are_left_out(tmp_path: Path) -> None:

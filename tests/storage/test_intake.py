@@ -16,7 +16,7 @@ from hypothesis import strategies as st
 from PIL import Image
 from sklearn.datasets import load_sample_image
 
-from storage.errors import DataError
+from storage.errors import DataError, IntegrityError
 from storage.intake import TruncatedImageError, encode, read_image, shrink
 from storage.paths import path_problem, read_below
 
@@ -223,6 +223,27 @@ def test_nothing_outside_the_root_is_read(tmp_path_factory: pytest.TempPathFacto
         (root / "loop").symlink_to("loop")
     with contextlib.suppress(DataError):
         assert read_below(root, "/".join(parts)) == b"inside"
+
+
+@pytest.mark.parametrize("change", ["grows", "shrinks", "is written anew"])
+def test_i19_a_file_that_changes_while_it_is_read_is_refused(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, change: str
+) -> None:
+    path, read = tmp_path / "a.png", os.read
+    path.write_bytes(b"half" * 1000)
+
+    def meanwhile(file: int, size: int) -> bytes:
+        data = read(file, min(size, 2000))
+        new = {"grows": b"half" * 1001, "shrinks": b"half" * 300, "is written anew": b"data" * 1000}[change]
+        path.write_bytes(new)
+        os.utime(path, ns=(1, 1))
+        return data
+
+    monkeypatch.setattr("storage.paths.os.read", meanwhile)
+    with pytest.raises(IntegrityError, match=r"^a\.png changed while it was being read\. Is it still being copied\?$"):
+        read_below(tmp_path, "a.png")
+    monkeypatch.undo()
+    assert read_below(tmp_path, "a.png") == path.read_bytes()
 
 
 def test_only_regular_files_are_read(tmp_path: Path) -> None:
