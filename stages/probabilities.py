@@ -106,8 +106,8 @@ def read_probabilities(path: str | Path, index: Index | None = None, folds: Fold
     class_names = json.loads(metadata["class_names"])
     values = table.column("log_probabilities").combine_chunks()
     probabilities = Probabilities(
-        np.array(table.column("image_id").to_pylist(), dtype=object),
-        np.array(table.column("view").to_pylist(), dtype=object),
+        table.column("image_id").to_numpy(),
+        table.column("view").to_numpy(),
         table.column("copy").to_numpy(),
         table.column("fold").to_numpy(),
         values.flatten().to_numpy(zero_copy_only=False).astype(np.float32, copy=False).reshape(-1, len(class_names)),
