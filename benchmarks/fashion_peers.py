@@ -3,7 +3,7 @@
 Both get the same CPU time, everything included: the cost of an epoch is measured on a few steps first, and the
 schedule is laid over the epochs that are left. Their augmentation is drawn anew for every image: any rotation, flips,
 light, blur (timm), random erasing. Grey images stay grey in both: neither library tints, and neither adds noise.
-Run: python -m benchmarks.fashion_peers fastai RAW OUT --minutes 20 --backbone test_resnet --size 32
+Run: python -m benchmarks.fashion_peers fastai RAW OUT --minutes 12 --backbone test_resnet --size 32
 Writes OUT, a CSV of ID,target.
 """
 
