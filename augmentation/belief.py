@@ -32,11 +32,11 @@ SEARCH: dict[str, tuple[float, float]] = {  # where each knob is looked for at f
 }
 COINS = ("noise.before_blur",)
 TRIED: dict[str, tuple[float, ...]] = {  # geometry cannot be read off single images; a few settings are compared
-    "flip.horizontal": (0.5,),
-    "flip.vertical": (0.5,),
     "rotate.degrees": (10, 20, 30, 45, 60, 90, 180),
     "shift.fraction": (0.05, 0.1, 0.2),
     "scale.factor": (0.1, 0.2, 0.3),
+    "flip.horizontal": (0.5,),
+    "flip.vertical": (0.5,),
 }
 FAR = 0.15  # share of copies that explore beyond the belief, for each knob on its own
 N_BINS = 12
@@ -72,9 +72,9 @@ class Knob:
 def first_belief() -> list[Knob]:
     """Noise and blur anywhere, everything else neutral."""
     read = [range_knob(place, search) for place, search in SEARCH.items()] + [coin_knob(place) for place in COINS]
-    coins = [without(coin_knob(place)) for place in TRIED if place.startswith("flip.")]
     widths = [without(range_knob(place, (-1, 1))) for place in TRIED if not place.startswith("flip.")]
-    return [*read, *coins, *widths]
+    coins = [without(coin_knob(place)) for place in TRIED if place.startswith("flip.")]
+    return [*read, *widths, *coins]
 
 
 def settings(knob: Knob) -> list[Knob]:

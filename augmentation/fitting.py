@@ -2,8 +2,10 @@
 
 Each round draws copies around the present belief, a part of them far from it. Regressions learn to read the drawn
 values off an image's features, from the copies of earlier rounds; what they read off the test images moves each knob of
-the belief (belief.py). The belief whose copies a classifier can hardly tell from the test wins. The budget is a number
-of copies, so that the result does not depend on the machine's speed.
+the belief (belief.py). A belief is judged by how well a classifier tells its copies from the test images: every round
+starts from the best so far. Geometry cannot be read off single images: some settings are compared, as soon as the early
+rounds have found about the right noise. The budget is a number of copies, so that the result does not depend on the
+machine's speed.
 
 Writes fitted.yaml, a block of operations for people to read and edit, and fitted.png, test and fitted side by side.
 """
@@ -20,7 +22,7 @@ import numpy as np
 import numpy.typing as npt
 import yaml
 
-from augmentation.belief import Knob, does_nothing, draw_belief, first_belief, moved, neutral_entry, settings
+from augmentation.belief import TRIED, Knob, does_nothing, draw_belief, first_belief, moved, neutral_entry, settings
 from augmentation.copies import Copier
 from augmentation.drawing import Draws, copy_keys
 from augmentation.features import feature_table
@@ -79,9 +81,9 @@ def fit_noise(params: AugmentParams, train: Images, test: Images, *, budget: int
     rounds = max(EARLY + 3, (budget - SETTINGS * compared) // (search.per_round + compared))
     for number in range(rounds):
         search.round(number, early=number < EARLY)
-        if number == rounds * 2 // 3:
+        if number == EARLY:
             search.compare()
-    best = min(search.tried, key=lambda pair: pair[0])[1]
+    best = search.best()[1]
     fresh = order[-max(COMPARED) :]  # mostly images that chose nothing
     wanted = feature_table(copier.render(test.read(i), "", 0) for i in fresh)
     clean = feature_table(copier.render(train.read(i), "", 0) for i in some_sources(train, len(fresh), random))
@@ -99,7 +101,7 @@ class Search:
         self, copier: Copier, train: Images, wanted: Floats, random: np.random.Generator, *, seed: int, per_round: int
     ) -> None:
         self.copier, self.train, self.wanted, self.random, self.seed = copier, train, wanted, random, seed
-        self.per_round = per_round
+        self.per_round, self.step = per_round, 0.7
         self.knobs, self.readers = first_belief(), Readers(seed)
         self.tried: list[tuple[float, list[Knob]]] = []
         self.copies = 0
@@ -110,7 +112,7 @@ class Search:
         sources = some_sources(self.train, self.per_round, self.random, again=True)
         table = feature_table(render_drawn(self.copier, self.train, sources, columns))
         self.copies += len(table)
-        names = list(columns)
+        names = [column for knob in self.knobs if knob.name not in TRIED for column in knob.columns]
         drawn = np.stack([columns[name] for name in names], axis=1)  # (n_copies, n_columns)
         if number == 0:
             half = len(table) // 2
@@ -119,15 +121,24 @@ class Search:
         self.readers.fit()
         own, other = self.readers.read(table), self.readers.read(self.wanted)
         self.readers.learn(table, drawn)
-        step = 0.7 if number < 2 * EARLY else 0.5
-        knobs = []
-        for knob in self.knobs:
+        knobs = list(self.knobs)
+        for i, knob in enumerate(knobs):
+            if knob.name in TRIED:
+                continue
             parts = [names.index(column) for column in knob.columns]
             values, read, target = (matrix[:, parts].ravel() for matrix in (drawn, own, other))
-            knobs.append(moved(knob, values, read, target, early=early, step=step))
+            knobs[i] = moved(knob, values, read, target, early=early, step=self.step)
         self.knobs = knobs
         if not early:
-            self.tried.append((self.judge(knobs), knobs))
+            auc = self.judge(knobs)
+            if self.tried and auc > self.best()[0]:
+                self.step /= 2  # all knobs move at once, and together they went too far
+            self.tried.append((auc, knobs))
+            self.knobs = self.best()[1]
+
+    def best(self) -> tuple[float, list[Knob]]:
+        """The belief with the lowest AUC so far."""
+        return min(self.tried, key=lambda pair: pair[0])
 
     def judge(self, knobs: list[Knob]) -> float:
         """The AUC of a belief; every belief meets the same sources and random numbers."""
@@ -137,9 +148,12 @@ class Search:
         return two_sample_auc(sample, self.wanted, seed=self.seed)
 
     def compare(self) -> None:
-        """From the best belief so far, try each knob's settings; leave out what the copies look as good without."""
-        auc, knobs = min(self.tried, key=lambda pair: pair[0])
-        for i in range(len(knobs)):
+        """From the best belief so far, try each knob's settings; leave out what the copies look as good without.
+
+        Geometry comes first: as long as it is wrong, it tells the copies apart whatever else they have.
+        """
+        auc, knobs = self.best()
+        for i in sorted(range(len(knobs)), key=lambda i: knobs[i].name not in TRIED):
             for setting in settings(knobs[i]):
                 trial = [*knobs[:i], setting, *knobs[i + 1 :]]
                 tried = self.judge(trial)

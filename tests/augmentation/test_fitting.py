@@ -69,6 +69,25 @@ def test_the_belief_moves_toward_the_truth(pictures):
     assert search.judge(search.knobs) < first
 
 
+def test_geometry_is_compared_before_the_noise_and_what_looks_best_is_kept(pictures, monkeypatch):
+    search = Search(Copier(PLAIN), images(pictures), np.zeros((5, 3)), np.random.default_rng(0), seed=0, per_round=10)
+    search.tried, before, asked = [(0.9, search.knobs)], search.knobs, []
+
+    def judge(knobs):
+        asked.append([knob.name for knob, old in zip(knobs, before, strict=True) if knob != old])
+        turned = {knob.name: knob.high for knob in knobs}["rotate.degrees"]
+        return 0.6 + abs(turned - 20) / 100 + 0.1 * ("blur.sigma" in asked[-1])
+
+    monkeypatch.setattr(search, "judge", judge)
+    search.compare()
+    found = {knob.name: knob for knob in search.knobs}
+    assert (found["rotate.degrees"].low, found["rotate.degrees"].high) == (-20, 20)
+    assert not does_nothing(found["blur.sigma"])
+    assert asked[0] == ["rotate.degrees"]
+    noise = [i for i, names in enumerate(asked) if {"blur.sigma", "noise.sigma"} & set(names)]
+    assert all("rotate.degrees" in asked[i] for i in noise)
+
+
 def test_a_belief_becomes_a_block_that_people_can_read(tmp_path, pictures):
     knobs = [knob if knob.operation in ("noise", "jitter") else without(knob) for knob in first_belief()]
     operations = as_operations(knobs)
