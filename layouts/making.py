@@ -48,9 +48,8 @@ def make_shards(listing: Listing, form: Form, folder: Path, workers: int, advanc
         if workers > 1:
             from joblib.externals.loky import get_reusable_executor
 
-            get_reusable_executor(workers, reuse=True).shutdown(
-                kill_workers=True
-            )  # all have answered; their memory is not needed for the tables
+            executor = get_reusable_executor(workers, reuse=True)
+            executor.shutdown(kill_workers=not todo)  # where all have answered; the tables need their memory
     if found or any(outcome.problems for outcome in outcomes):
         told = [*found, *(problem for outcome in outcomes for problem in outcome.problems)]
         refused = problems(f"images below {listing.root} cannot be used", sorted(told))

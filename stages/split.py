@@ -1,7 +1,7 @@
 """Cut the training images into folds, on source images, before anything is augmented.
 
 Reads   data/index/         the index with its images; params.yaml: `split`, and the list `folds`
-        data/folds.given.csv  for method given: image_id,fold; fold -1 is train only
+        data/folds.given.csv  for method given: image_id,fold; fold -1 is train only; a column index_hash is checked
 Writes  data/folds/         folds.parquet (image_id, fold, duplicate_group); balance.csv (classes x folds)
 Run     python -m stages.split --index data/index --out data/folds/folds.parquet
 
