@@ -52,8 +52,11 @@ MEMBERS: dict[str, dict[str, Any]] = {  # about as strong each, or a blend would
     "resnet": {"backbone": "test_resnet"},
     "wide": {"backbone": "test_resnet", "backbone_options": {"channels": [32, 64, 96, 128]}},
     "tiered": {"backbone": "resnet10t", "backbone_options": {"stem_width": 16, "channels": [32, 48, 64, 128]}},
+    "silu": {
+        "backbone": "resnet10t",
+        "backbone_options": {"stem_width": 16, "channels": [32, 64, 96, 128], "act_layer": "silu"},
+    },
     "byobnet": {"backbone": "test_byobnet"},
-    "efficientnet": {"backbone": "test_efficientnet"},
 }
 PARAMS: dict[str, Any] = {
     "members": list(MEMBERS),
