@@ -10,7 +10,7 @@ import pytest
 
 from augmentation.copies import Copier
 from augmentation.recipe import AugmentParams
-from augmentation.writing import Sources, read_places
+from augmentation.writing import FEWEST_SHARDS, Sources, read_places
 from stages import augment as stage
 from stages.augment import augment
 from stages.tables import read_augmented, read_folds, write_folds
@@ -82,14 +82,14 @@ def test_a_killed_run_goes_on_at_the_next_unfinished_shard(contest, tmp_path, mo
     again = []
     monkeypatch.setattr(stage, "write_shard", lambda task, **options: again.append(task.name) or write(task, **options))
     assert run(contest, tmp_path / "killed") == whole
-    assert not set(again) & set(made) and len(again) == 16 - 5
+    assert not set(again) & set(made) and len(again) == FEWEST_SHARDS - 5
 
 
 def test_a_new_result_replaces_the_old_one_whole(contest, tmp_path):
     run(contest, tmp_path)
     again = run(contest, tmp_path, copies=1, validation_copies=0)
     assert len(read_augmented(tmp_path / "augmented", contest.index, contest.folds)) == 40
-    assert set(again) == {"index.parquet", "recipe.json", *(f"shard-{i:05d}.tar" for i in range(16))}
+    assert set(again) == {"index.parquet", "recipe.json", *(f"shard-{i:05d}.tar" for i in range(FEWEST_SHARDS))}
     assert not list(tmp_path.glob(".tmp-*"))
 
 
