@@ -46,7 +46,8 @@ class BlendParams(Section):
         "auto",
         description="auto: mean of the weighted linear and the log-linear pool, soft voting's label kept in near ties, "
         "one temperature, labels by expected metric (docs/blending.md); soft: soft voting; given: `weights`; "
-        "geometric, power, rank: other means; hard: one vote each; weighted: convex log-loss weights; log_linear: softmax(sum w log p + b); greedy: selection with replacement "
+        "geometric, power, rank: other means; hard: one vote each; weighted: convex log-loss weights; "
+        "log_linear: softmax(sum w log p + b); greedy: selection with replacement "
         "by the metric; greedy_bagged: its mean over bags of members and rows; cma_es: weights by evolution (needs "
         "the package cma); stacking: regularised logistic regression; choose: the best of four by nested score; "
         "best_member: no blend",
