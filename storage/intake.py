@@ -195,11 +195,11 @@ def _canonical(image: Image.Image, name: str) -> Intake:
     orientation = _orientation(image)
     if 2 <= orientation <= 8:
         notes.append("turned as EXIF says")
-        pixels = _bgr(_turned(_rgb(image, name), orientation))
+        pixels = bgr_of(_turned(_rgb(image, name), orientation))
     elif image.mode == "L" and "transparency" not in image.info:
-        pixels = _bgr(image)
+        pixels = bgr_of(image)
     else:
-        pixels = _bgr(_rgb(image, name))
+        pixels = bgr_of(_rgb(image, name))
     if min(pixels.shape[:2]) < SMALLEST_SIDE:
         notes.append(f"under {SMALLEST_SIDE} pixels")
     if _one_colour(pixels):
@@ -217,8 +217,8 @@ def _one_colour(pixels: BGR) -> bool:
     return bool((pixels[::16, ::16] == pixels[0, 0]).all() and (pixels == pixels[0, 0]).all())
 
 
-def _bgr(image: Image.Image) -> Any:
-    """The pixels of an RGB or grey image, blue first.  # (height, width, 3)"""
+def bgr_of(image: Image.Image) -> Any:
+    """The pixels of a decoded RGB or grey image, blue first.  # (height, width, 3)"""
     width, height = image.size
     if image.mode == "L":
         return cv2.cvtColor(np.frombuffer(image.tobytes(), np.uint8).reshape(height, width), cv2.COLOR_GRAY2BGR)
