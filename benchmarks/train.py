@@ -219,16 +219,22 @@ def contenders(name: str, size: int, folder: Path, choice: str) -> dict[str, Cal
 
 
 def bench_memory(results: dict[str, Any]) -> None:
-    """megabytes of the feed by the number of copies, and the bytes of a further copy."""
-    found = []
-    for count in COPIES:
-        command = [sys.executable, "-W", "ignore", "-m", "benchmarks.train_memory", str(count)]
-        done = subprocess.run(command, check=True, capture_output=True, text=True)
-        found.append(json.loads(done.stdout))
-    first, last = found[0], found[-1]
-    each = (last["megabytes"] - first["megabytes"]) * 1e6 / (last["copies"] - first["copies"])
-    shown = {f"{entry['copies']:,} copies": round(entry["megabytes"], 1) for entry in found}
-    say(results, "memory of the feed", {**shown, "bytes_per_further_copy": each, "seconds": last["seconds"]})
+    """megabytes of the feed by the number of copies, mapped pages of a file apart, and the bytes of a further copy."""
+    plain = [memory_of(count, "plain") for count in COPIES]
+    balanced = memory_of(COPIES[-1], "balanced")
+    before, last = plain[-2:]  # both have more copies than are read at a time
+    each = (last["megabytes"] - before["megabytes"]) * 1e6 / (last["copies"] - before["copies"])
+    shown = {f"{entry['copies']:,} copies": round(entry["megabytes"], 1) for entry in plain}
+    shown |= {f"{COPIES[-1]:,} copies, balanced": round(balanced["megabytes"], 1)}
+    mapped = {"mapped": round(last["mapped"], 1), "mapped, balanced": round(balanced["mapped"], 1)}
+    say(results, "memory of the feed", {**shown, **mapped, "bytes_per_further_copy": each, "seconds": last["seconds"]})
+
+
+def memory_of(count: int, sampler: str) -> dict[str, float]:
+    """What benchmarks.train_memory finds in a process of its own."""
+    command = [sys.executable, "-W", "ignore", "-m", "benchmarks.train_memory", str(count), "--sampler", sampler]
+    done = subprocess.run(command, check=True, capture_output=True, text=True)
+    return dict(json.loads(done.stdout))
 
 
 def auto_choice(name: str, size: int) -> str:

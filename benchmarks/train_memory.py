@@ -1,14 +1,21 @@
 """What the feed of a training keeps in memory, by the number of copies on disk. Part of benchmarks/train.py.
 
 The index, the folds and the table of copies are written and read by the pipeline's own functions; the copies are 300
-digits as raw pixels of one shard, each in the table many times. Then some steps are read. Printed as JSON: the
-megabytes that the process accounts for (PSS) beyond what it had before, and the seconds of reading the tables.
-Run: python -m benchmarks.train_memory 100000
+digits as raw pixels of one shard, each in the table many times. Then a thousand steps are read. Printed as JSON, beyond
+what the process had before:
+
+megabytes   its own memory (`Anonymous` of /proc/self/smaps_rollup): what nobody but its end gives back
+mapped      pages of the rows' file that are mapped (`Pss_File`): the system's page cache, dropped where room is needed
+
+and the seconds of reading the tables.
+Run: python -m benchmarks.train_memory 100000 [--sampler balanced]
 """
 
 from __future__ import annotations
 
+import argparse
 import json
+import subprocess
 import sys
 import tempfile
 import time
@@ -16,7 +23,6 @@ from pathlib import Path
 
 import numpy as np
 import pandas as pd
-import psutil
 
 from models.feed import Feed
 from models.pictures import Decoded
@@ -27,7 +33,7 @@ from stages.tables import Index, read_folds, read_index, write_augmented, write_
 from storage.shards import ShardWriter
 from tests.small_index import digits, index_of
 
-SOURCES = 300
+SOURCES, STEPS = 300, 1000
 
 
 def lay_out(folder: Path, count: int) -> None:
@@ -54,7 +60,7 @@ def lay_out(folder: Path, count: int) -> None:
     write_augmented(folder / "augmented/index.parquet", table, index, read_folds(folder / "folds.parquet", index))
 
 
-def feed_of(folder: Path, index: Index) -> Feed:
+def feed_of(folder: Path, index: Index, sampler: str) -> Feed:
     """What the stage builds before it trains."""
     params = ModelParams(backbone="simple_cnn", size=28)
     folds = read_folds(folder / "folds.parquet", index)
@@ -63,33 +69,41 @@ def feed_of(folder: Path, index: Index) -> Feed:
     )
     give_back()
     pictures = Decoded(material.pictures, material.stores, Preprocessing(28, (0.5,) * 3, (0.5,) * 3))
-    return Feed(pictures, material.train, n_classes=10, batch=64, seed=0)
+    return Feed(pictures, material.train, n_classes=10, batch=64, seed=0, sampler=sampler, folder=folder)
 
 
-def megabytes() -> float:
-    """PSS of this process."""
-    return float(psutil.Process().memory_full_info().pss) / 1e6
+def megabytes() -> dict[str, float]:
+    """This process's own memory, and what it maps of files."""
+    lines = (line.split() for line in Path("/proc/self/smaps_rollup").read_text().splitlines()[1:])
+    found = {line[0].rstrip(":"): int(line[1]) * 1024 / 1e6 for line in lines}
+    return {"megabytes": found["Anonymous"], "mapped": found["Pss_File"]}
+
+
+def measure(folder: Path, sampler: str) -> dict[str, float]:
+    """What building the feed and reading from it takes."""
+    index = read_index(folder / "data/index")
+    before, start = megabytes(), time.process_time()
+    feed = feed_of(folder, index, sampler)
+    seconds = time.process_time() - start
+    for _ in feed.steps(0, STEPS):
+        pass
+    after = megabytes()
+    return {**{name: after[name] - before[name] for name in after}, "seconds": seconds}
 
 
 def main() -> None:
-    count = int(sys.argv[1])
-    with tempfile.TemporaryDirectory() as place:
-        folder = Path(place)
-        if sys.argv[2:]:  # a process of its own: what laying out takes must not count
-            folder = Path(sys.argv[2])
-            index = read_index(folder / "data/index")
-            before, start = megabytes(), time.process_time()
-            feed = feed_of(folder, index)
-            seconds = time.process_time() - start
-            for _ in feed.steps(0, 20):
-                pass
-            print(json.dumps({"copies": count, "megabytes": megabytes() - before, "seconds": seconds}))
-            return
-        import subprocess
-
-        lay_out(folder, count)
-        command = [sys.executable, "-W", "ignore", "-m", "benchmarks.train_memory", str(count), str(folder)]
-        subprocess.run(command, check=True)
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("copies", type=int)
+    parser.add_argument("--sampler", default="plain")
+    parser.add_argument("--laid-out", type=Path, help="measure this one")
+    given = parser.parse_args()
+    if given.laid_out:
+        print(json.dumps({"copies": given.copies, **measure(given.laid_out, given.sampler)}))
+        return
+    with tempfile.TemporaryDirectory() as folder:
+        lay_out(Path(folder), given.copies)
+        command = [sys.executable, "-W", "ignore", "-m", "benchmarks.train_memory", *sys.argv[1:], "--laid-out", folder]
+        subprocess.run(command, check=True)  # a process of its own: what laying out takes must not count
 
 
 if __name__ == "__main__":

@@ -6,13 +6,14 @@ A record of fixed size for each image, and the names one after another. The file
 from __future__ import annotations
 
 import os
-import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
 import pandas as pd
+
+from models.scratch import unnamed
 
 COLUMNS = ["name", "store", "shard", "offset", "size", "width", "height", "encoding"]
 TEXTS = ("store", "shard", "encoding")  # few different ones: kept as numbers
@@ -39,12 +40,12 @@ class Catalogue:
     """Images by number; tables of them have COLUMNS. `folder`: where to keep the files, instead of the system's."""
 
     def __init__(self, table: pd.DataFrame | None = None, *, folder: Path | None = None) -> None:
-        if folder is not None:
-            folder.mkdir(parents=True, exist_ok=True)
+        self.folder = folder
         self.count, self.name_bytes = 0, 0
         self.codes: dict[str, dict[str, int]] = {text: {} for text in TEXTS}
+        self.texts: dict[str, list[str]] = {text: [] for text in TEXTS}  # the same, by number
         self.shards: set[tuple[str, str]] = set()  # every store and shard that holds an image
-        self.records, self.names = (tempfile.TemporaryFile(dir=folder) for _ in range(2))  # noqa: SIM115 - stay open
+        self.records, self.names = (unnamed(folder) for _ in range(2))
         if table is not None:
             self.add(table)
 
@@ -64,6 +65,7 @@ class Catalogue:
         for text, codes in self.codes.items():
             for value in part[text].unique():
                 codes.setdefault(str(value), len(codes))
+            self.texts[text] = list(codes)
             records[text] = part[text].map(codes)
         pairs = part[["store", "shard"]].drop_duplicates()
         self.shards.update(zip(pairs["store"].astype(str), pairs["shard"].astype(str), strict=True))
@@ -83,14 +85,22 @@ class Catalogue:
     def place(self, number: int) -> Place:
         """Where an image lies."""
         found = self.record(number)
-        store, shard, encoding = (list(self.codes[text])[found[text]] for text in TEXTS)
+        store, shard, encoding = (self.texts[text][found[text]] for text in TEXTS)
         offset, size, width, height = (int(found[name]) for name in ("offset", "size", "width", "height"))
         return Place(store, shard, offset, size, width, height, encoding)
 
     def name(self, number: int) -> str:
         """What messages call an image."""
+        return self.name_in(self.record(number))
+
+    def store_and_name(self, number: int) -> tuple[str, str]:
+        """Both by one look."""
         found = self.record(number)
-        return os.pread(self.names.fileno(), int(found["name_size"]), int(found["name_at"])).decode()
+        return self.texts["store"][found["store"]], self.name_in(found)
+
+    def name_in(self, record: np.void) -> str:
+        """The name of a record's image."""
+        return os.pread(self.names.fileno(), int(record["name_size"]), int(record["name_at"])).decode()
 
     def content(self) -> Iterator[bytes]:
         """All that is known of all images, for a hash."""

@@ -47,7 +47,9 @@ One member is a backbone, a head, a loss, a feed and a training, run once per fo
 - **`podium`**: `summary MODEL` before training (`--memory` measures a few steps and says which batch fits), `lr MODEL`
   for a learning rate, `predict IMAGE...` and `onnx MODEL` after it.
 - **Memory.** Pixels stay on disk, in the copies' shards or in one file of decoded pixels, and are read batch by batch,
-  ahead, by threads that live as long as the training. A further copy takes under 200 bytes: where it lies, its label.
+  ahead, by threads that live as long as the training. Where a copy lies and its label are in unnamed files in
+  `.podium/`, and the order of the rows is computed from the seed: a further copy takes no memory. Nor does it for the
+  samplers. What grows is what is predicted: the held-out rows and the test.
 - **Not a number.** A loss or a gradient that is none stops the training before it moves a weight, and names step and
   images; the last checkpoint stays good. A network that ends at chance is said to.
 - **Precision.** `auto` times the formats once per network and machine and notes the choice in

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
-from dataclasses import dataclass, fields
+from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -13,7 +14,8 @@ import numpy.typing as npt
 import torch
 
 from models.pictures import Pictures, Pixels
-from models.sampler import Positions, epoch_order
+from models.sampler import CHUNK, Order, Positions
+from models.scratch import mapped, unnamed
 from models.seeds import derive
 
 Online = Callable[[Pixels, npt.NDArray[np.int64], list[int]], Pixels]  # (images, picture numbers, seeds) -> images
@@ -44,23 +46,39 @@ class Rows:
         return targets
 
     def counts(self, n_classes: int) -> npt.NDArray[np.float64]:
-        """Rows per class, mixed ones shared out.  # (n_classes,)"""
-        share = np.where(self.partner_label >= 0, self.share, 1.0)
-        partner = np.maximum(self.partner_label, 0)
-        counts = np.bincount(self.label, share, n_classes) + np.bincount(partner, 1.0 - share, n_classes)
-        return counts.astype(np.float64)
+        """Rows per class, mixed ones shared out; in chunks, as the columns may lie in a file.  # (n_classes,)"""
+        counts = np.zeros(n_classes)
+        for start in range(0, len(self), CHUNK):
+            part = slice(start, start + CHUNK)
+            share = np.where(self.partner_label[part] >= 0, self.share[part], 1.0)
+            counts += np.bincount(self.label[part], share, n_classes)
+            counts += np.bincount(np.maximum(self.partner_label[part], 0), 1.0 - share, n_classes)
+        return counts
 
 
-def few_bytes(picture: Any, label: Any, partner_label: Any, share: Any) -> Rows:
-    """Rows of any integers and numbers, in 16 bytes each."""
-    number, named, partner = (np.asarray(column, np.int32) for column in (picture, label, partner_label))
-    return Rows(number, named, partner, np.asarray(share, np.float32))
+class RowFile:
+    """Rows of any number in an unnamed file, 16 bytes each: what a training keeps of them in memory is nothing."""
 
+    RECORD = np.dtype([("picture", "<i4"), ("label", "<i4"), ("partner_label", "<i4"), ("share", "<f4")])
 
-def join(parts: Sequence[Rows]) -> Rows:
-    """The rows of several, one after another."""
-    names = [field.name for field in fields(Rows)]
-    return Rows(*(np.concatenate([getattr(part, name) for part in parts]) for name in names))
+    def __init__(self, folder: Path | None = None) -> None:
+        self.file = unnamed(folder)
+
+    def add(self, picture: Any, label: Any, partner_label: Any, share: Any) -> None:
+        """Append rows of any integers and numbers."""
+        records = np.empty(len(picture), self.RECORD)
+        for name, column in zip(self.RECORD.names or (), (picture, label, partner_label, share), strict=True):
+            records[name] = column
+        self.file.write(records.tobytes())
+
+    def rows(self) -> Rows:
+        """All of them, as columns of the mapped file."""
+        self.file.flush()
+        records = mapped(self.file, self.RECORD)
+        return Rows(*(records[name] for name in self.RECORD.names or ()))
+
+    def __del__(self) -> None:
+        self.file.close()
 
 
 @dataclass(frozen=True)
@@ -73,7 +91,10 @@ class Batch:
 
 
 class Feed:
-    """Endless batches; `batch` images per device, step and accumulated part; nothing random but the seed."""
+    """Endless batches; `batch` images per device, step and accumulated part; nothing random but the seed.
+
+    `folder`: where the samplers keep what they need of each row, instead of the system's folder for such.
+    """
 
     def __init__(
         self,
@@ -90,24 +111,20 @@ class Feed:
         world: int = 1,
         rank: int = 0,
         online: Online | None = None,
+        folder: Path | None = None,
     ) -> None:
         self.pictures, self.rows, self.n_classes = pictures, rows, n_classes
-        self.seed, self.sampler, self.workers, self.online = seed, sampler, workers, online
+        self.seed, self.workers, self.online = seed, workers, online
         self.world, self.rank, self.accumulate = world, rank, accumulate
         length = epoch_images or len(rows)
         self.batch = max(1, min(batch, length // (world * accumulate)))
         self.together = self.batch * world * accumulate
         self.steps_per_epoch = max(1, length // self.together)
-        self.length = self.steps_per_epoch * self.together
-        self._order: tuple[int, Positions] = (-1, np.empty(0, np.int64))
+        self.order = Order(rows.label, sampler=sampler, seed=seed, folder=folder)
 
     def step_rows(self, step: int) -> Positions:
         """All rows of a step, over devices and accumulated parts, in order.  # (batch * world * accumulate,)"""
-        epoch, index = divmod(step, self.steps_per_epoch)
-        if self._order[0] != epoch:
-            order = epoch_order(epoch, labels=self.rows.label, sampler=self.sampler, length=self.length, seed=self.seed)
-            self._order = (epoch, order)
-        return self._order[1][index * self.together : (index + 1) * self.together]
+        return self.order.rows(step * self.together, (step + 1) * self.together)
 
     def load(self, step: int, part: int, rows: Positions) -> Batch:
         """Read and change the images of one batch."""

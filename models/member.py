@@ -179,7 +179,7 @@ def train_one(
     feed = Feed(
         pictures, material.train, n_classes=n_classes, batch=params.batch, seed=seed, accumulate=params.accumulate,
         sampler=params.sampler, epoch_images=params.epoch_images, workers=params.workers, online=online,
-        world=fabric.world_size, rank=fabric.global_rank,
+        world=fabric.world_size, rank=fabric.global_rank, folder=material.pictures.folder,
     )  # fmt: skip
     loss = Loss(params, material.train.counts(n_classes)).to(fabric.device)
 

@@ -16,7 +16,7 @@ import pandas as pd
 import pyarrow as pa
 
 from models.catalogue import COLUMNS, Catalogue
-from models.feed import Rows, few_bytes, join
+from models.feed import RowFile
 from models.material import Material
 from models.schema import ModelParams
 from stages.probabilities import read_probabilities
@@ -25,6 +25,7 @@ from storage.atomic import sha256
 from storage.errors import DataError, IntegrityError, ParamsError
 from storage.shards import Shards
 
+RowColumns = tuple[Any, Any, Any, Any]  # picture, label, partner_label, share: as RowFile.add takes them
 ROW_COLUMNS = ["source", "partner_id", "copy", "view", "fold", "label", "partner_label", "weight"]
 
 
@@ -63,22 +64,26 @@ def build_material(
         raise ParamsError(f"fold {fold} does not exist; the folds are {folds.numbers}")
     catalogue = Catalogue(folder=state_folder)
     chosen: dict[str, list[pd.DataFrame]] = {"valid": [], "test": []}
-    trained: list[Rows] = []
+    trained, held_out = RowFile(state_folder), RowFile(state_folder)
     for part in pictures(index, folds, augmented_parts(augmented, index, folds)):
         part.index = pd.RangeIndex(len(catalogue), len(catalogue) + len(part))
         catalogue.add(part)
         found = roles(part, fold, params)
-        trained.append(rows_of(part[found["train"]]))
+        trained.add(*row_columns(part[found["train"]]))
         for role, parts in chosen.items():
             parts.append(part[found[role]])
-    train, valid, test = join(trained), pd.concat(chosen["valid"]), pd.concat(chosen["test"])
+    valid, test = pd.concat(chosen["valid"]), pd.concat(chosen["test"])
+    held_out.add(*row_columns(valid))
+    if params.pseudo_labels is not None:
+        trained.add(*pseudo_rows(test, fold, index=index, folds=folds, params=params))
+    train = trained.rows()
     if not len(train) or valid.empty:
         raise DataError(f"fold {fold}: {len(train)} rows to train on, {len(valid)} to validate on; rows: {params.rows}")
     material = Material(
         pictures=catalogue,
         stores={"index": Shards(index.folder), "test": Shards(index.folder), "augmented": Shards(augmented)},
-        train=with_pseudo(train, test, fold, index=index, folds=folds, params=params),
-        valid=rows_of(valid),
+        train=train,
+        valid=held_out.rows(),
         valid_view=valid["view"].to_numpy(object),
         test=test.index.to_numpy(np.int64),
         class_names=index.classes.names,
@@ -87,20 +92,18 @@ def build_material(
     return material, valid
 
 
-def rows_of(part: pd.DataFrame) -> Rows:
+def row_columns(part: pd.DataFrame) -> RowColumns:
     """Pictures as rows; their index is their number."""
-    return few_bytes(part.index, part["label"], part["partner_label"], part["weight"])
+    return part.index, part["label"], part["partner_label"], part["weight"]
 
 
-def with_pseudo(rows: Rows, test: pd.DataFrame, fold: int, *, index: Index, folds: Folds, params: ModelParams) -> Rows:
+def pseudo_rows(test: pd.DataFrame, fold: int, *, index: Index, folds: Folds, params: ModelParams) -> RowColumns:
     """With `pseudo_labels`, the test images that its model of this fold is sure of, as further training rows.
 
     The leak guard: only the teacher of the same fold may label, since every other one has learnt from the rows that
     this fold is judged on. Raises IntegrityError where the table was predicted by another fold, or a mean of folds.
     """
-    if params.pseudo_labels is None:
-        return rows
-    path = Path(params.pseudo_labels) / str(fold) / "test.parquet"
+    path = Path(params.pseudo_labels or "") / str(fold) / "test.parquet"
     table = read_probabilities(path, index, folds)
     if set(table.fold.tolist()) != {fold}:
         found = sorted(set(table.fold.tolist()))
@@ -109,8 +112,7 @@ def with_pseudo(rows: Rows, test: pd.DataFrame, fold: int, *, index: Index, fold
     sure = probabilities.max(axis=1) >= params.pseudo_threshold
     number = pd.Series(test.index.to_numpy(np.int64), index=test["name"])
     picture = number.loc[table.image_id[sure]].to_numpy(np.int64)
-    few = few_bytes(picture, probabilities[sure].argmax(axis=1), np.full(len(picture), -1), np.ones(len(picture)))
-    return join([rows, few])
+    return picture, probabilities[sure].argmax(axis=1), -1, 1.0
 
 
 def taught_by(fold: int, params: ModelParams) -> str:

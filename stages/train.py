@@ -60,8 +60,9 @@ def online_copies(params: ModelParams, material: Material, *, augmented: Path) -
             thread.copier = Copier(recipe, size=(images.shape[1], images.shape[2]))
         changed = images.copy()
         for row, number in enumerate(numbers.tolist()):
-            if pictures.place(number).store == "index":  # a clean source; pseudo-labelled images are noisy already
-                changed[row] = thread.copier.render(images[row], pictures.name(number), seeds[row] % 2**31)
+            store, name = pictures.store_and_name(number)
+            if store == "index":  # a clean source; pseudo-labelled images are noisy already
+                changed[row] = thread.copier.render(images[row], name, seeds[row] % 2**31)
         return changed
 
     return change

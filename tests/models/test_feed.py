@@ -2,16 +2,17 @@
 
 import threading
 import time
+import tracemalloc
+from pathlib import Path
 
 import numpy as np
+import pandas as pd
 import pytest
 import torch
-from hypothesis import given, settings
-from hypothesis import strategies as st
 
-from models.feed import Feed, Rows
+from models.feed import Feed, RowFile, Rows
 from models.preprocessing import Preprocessing
-from models.sampler import epoch_order
+from models.sampler import CHUNK
 
 
 class Numbered:
@@ -39,38 +40,21 @@ def feed(n: int = 25, **options: object) -> Feed:
     return Feed(Numbered(), rows(n), n_classes=3, **{"batch": 4, "seed": 1, **options})
 
 
-@given(st.integers(1, 60), st.integers(1, 40), st.integers(0, 5))
-@settings(max_examples=50, deadline=None)
-def test_epochs_cut_one_endless_deck_so_rows_are_shown_equally_often(n: int, length: int, seed: int) -> None:
-    epochs = 5
-    shown = np.concatenate(
-        [epoch_order(e, labels=np.zeros(n, np.int64), sampler="plain", length=length, seed=seed) for e in range(epochs)]
-    )
-    counts = np.bincount(shown, minlength=n)
-    assert len(shown) == epochs * length
-    assert counts.max() - counts.min() <= 1
-
-
-@pytest.mark.parametrize(("sampler", "share"), [("balanced", 0.5), ("square_root", 0.25)])
-def test_samplers_draw_rare_classes_more_often(sampler: str, share: float) -> None:
-    labels = np.array([0] * 90 + [1] * 10)
-    order = epoch_order(0, labels=labels, sampler=sampler, length=20_000, seed=0)
-    assert (labels[order] == 1).mean() == pytest.approx(share, abs=0.02)
-
-
+@pytest.mark.parametrize("sampler", ["plain", "balanced", "square_root"])
 @pytest.mark.parametrize("workers", [1, 3])
-def test_a_start_in_the_middle_gives_the_rest(workers: int) -> None:
-    whole = [step[0] for step in feed(workers=2).steps(0, 14)]
-    rest = [step[0] for step in feed(workers=workers).steps(9, 14)]
+def test_a_start_in_the_middle_gives_the_rest(workers: int, sampler: str) -> None:
+    whole = [step[0] for step in feed(workers=2, sampler=sampler).steps(0, 14)]
+    rest = [step[0] for step in feed(workers=workers, sampler=sampler).steps(9, 14)]
     assert [b.rows.tolist() for b in whole[9:]] == [b.rows.tolist() for b in rest]
     assert all(torch.equal(a.images, b.images) for a, b in zip(whole[9:], rest, strict=True))
     assert all((b.images[:, 0, 0, 0].numpy() == b.rows).all() for b in whole)
 
 
-def test_two_processes_and_accumulation_see_the_same_rows_in_the_same_order() -> None:
-    one = feed(batch=8)
-    two = [feed(batch=4, world=2, rank=rank) for rank in (0, 1)]
-    parts = feed(batch=2, accumulate=4)
+@pytest.mark.parametrize("sampler", ["plain", "balanced", "square_root"])
+def test_two_processes_and_accumulation_see_the_same_rows_in_the_same_order(sampler: str) -> None:
+    one = feed(batch=8, sampler=sampler)
+    two = [feed(batch=4, world=2, rank=rank, sampler=sampler) for rank in (0, 1)]
+    parts = feed(batch=2, accumulate=4, sampler=sampler)
     for step in range(6):
         expected = one.step_rows(step).tolist()
         assert np.concatenate([f.parts(step)[0] for f in two]).tolist() == expected
@@ -82,6 +66,39 @@ def test_soft_labels_share_a_row_between_both_parents() -> None:
     assert mixed.targets(np.arange(3), 3).tolist() == [[0.75, 0, 0.25], [0, 0.75, 0.25], [0, 0, 1.0]]
     assert mixed.counts(3).tolist() == [0.75, 0.75, 1.5]
     assert rows(3).targets(np.arange(3), 3).tolist() == np.eye(3).tolist()
+
+
+def test_rows_in_a_file_are_the_rows_in_memory(tmp_path: Path) -> None:
+    count = 2 * CHUNK + 7
+    label, partner = np.arange(count) % 3, np.arange(count) % 4 - 1
+    whole = Rows(np.arange(count), label, partner, np.linspace(0.5, 1, count, dtype=np.float32))
+    file = RowFile(tmp_path / "state")
+    for part in (slice(0, 5), slice(5, count)):
+        file.add(whole.picture[part], pd.Series(label[part]), partner[part], whole.share[part])
+    stored = file.rows()
+    some = np.array([3, count - 1, 5, 5])
+    assert len(stored) == count and stored.picture[some].tolist() == some.tolist()
+    assert (stored.targets(some, 3) == whole.targets(some, 3)).all()
+    assert stored.counts(3) == pytest.approx(whole.targets(np.arange(count), 3).sum(axis=0, dtype=np.float64))
+    assert not list((tmp_path / "state").iterdir())  # without a name: it goes with its last user
+    assert len(RowFile().rows()) == 0
+
+
+def test_a_further_row_takes_no_memory(tmp_path: Path) -> None:
+    def held(count: int, sampler: str) -> int:
+        tracemalloc.start()
+        file = RowFile(tmp_path)
+        for _ in range(count // 1000):
+            file.add(np.arange(1000), np.arange(1000) % 3, -1, 1.0)
+        fed = Feed(Numbered(), file.rows(), n_classes=3, batch=4, seed=1, sampler=sampler, folder=tmp_path)
+        fed.rows.counts(3)
+        fed.step_rows(5)
+        size = tracemalloc.get_traced_memory()[1]  # the most at any time
+        tracemalloc.stop()
+        return size
+
+    for sampler in ("plain", "balanced"):
+        assert held(800_000, sampler) - held(400_000, sampler) < 100_000
 
 
 def test_at_the_end_of_an_epoch_the_next_one_is_being_read_by_the_same_threads() -> None:

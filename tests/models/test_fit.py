@@ -62,7 +62,9 @@ def run(
     if poison:
         network.get_parameter("head.1.bias").data[0] = float("nan")
     rows = Rows(np.arange(N), pictures.labels[:N], np.full(N, -1), np.ones(N, np.float32))
-    feed = Feed(pictures, rows, n_classes=10, batch=params.batch, seed=3, accumulate=params.accumulate)
+    feed = Feed(
+        pictures, rows, n_classes=10, batch=params.batch, seed=3, accumulate=params.accumulate, sampler=params.sampler
+    )
     normalise = Normalise(preprocessing, channels_last=False, device="cpu")
 
     @torch.inference_mode()
@@ -109,7 +111,15 @@ def test_it_learns_and_the_curves_say_so(tmp_path: Path) -> None:
     [
         {},
         {"optimizer": "sgd", "schedule": "one_cycle", "accumulate": 2, "ema": 0.0},
-        {"optimizer": "lamb", "schedule": "plateau", "keep": "best", "cutmix": 1.0, "erasing": 0.3},
+        {"sampler": "balanced", "epochs": 3, "class_weights": "inverse"},
+        {
+            "optimizer": "lamb",
+            "schedule": "plateau",
+            "keep": "best",
+            "sampler": "square_root",
+            "cutmix": 1.0,
+            "erasing": 0.3,
+        },
         {
             "optimizer": "madgrad",
             "average_last": 2,
