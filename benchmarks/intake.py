@@ -35,8 +35,8 @@ from PIL import Image
 from rich.console import Console
 from rich.table import Table
 
-from layouts.canonical import FEWEST
 from layouts.csv_images import Options, listing
+from layouts.tasks import FEWEST
 from stages.prepare import PrepareParams, prepare
 from storage.atomic import write_json
 from storage.intake import FORMATS, Encoding, bgr_of, encode_bgr

@@ -20,8 +20,10 @@ from typing import Any
 
 import numpy as np
 
-from layouts.canonical import FEWEST, POSITION, Form, Outcome, Task, read_one, run, settle, tasks
+from layouts.canonical import POSITION, read_one, run
+from layouts.facts import settle
 from layouts.records import Listing
+from layouts.tasks import FEWEST, Form, Outcome, Task, tasks
 from storage.errors import DataError, PodiumError, ResourceError, problems
 from storage.shards import BLOCK as TAR_BLOCK
 

@@ -25,10 +25,11 @@ import typer
 from numpy.typing import NDArray
 from pydantic import Field
 
-from layouts import canonical
+from layouts.facts import read_facts
 from layouts.making import make_shards
 from layouts.patch import patched
 from layouts.records import Listing, Sample, layout
+from layouts.tasks import Form, Outcome
 from stages.entry import entry
 from stages.params import check, read_params, section
 from stages.progress import progress
@@ -49,8 +50,11 @@ class PrepareParams(Section):
     options: dict[str, Any] = Field(
         default_factory=dict, description="names of files and columns; see layouts/<layout>.py"
     )
-    encoding: Literal["png", "jpeg"] = Field("png", description="canonical form: png is exact, jpeg is small")
-    jpeg_quality: int = Field(95, ge=50, le=100, description="quality of the canonical JPEG")
+    encoding: Literal["png", "jpeg"] = Field(
+        "png",
+        description="canonical form: png is exact; jpeg is small: JPEG files keep their own pixels, others are encoded",
+    )
+    jpeg_quality: int = Field(95, ge=50, le=100, description="quality at which images are encoded as JPEG anew")
     max_side: int | None = Field(None, ge=8, description="longer sides are reduced to this many pixels; null keeps all")
     max_pixels: int = Field(50_000_000, ge=64, description="images that claim more are refused before decoding")
     truncated: Literal["error", "drop"] = Field("error", description="what happens to images whose file is cut off")
@@ -81,7 +85,7 @@ def main(
 
 def prepare(listing: Listing, out: Path, chosen: PrepareParams, *, work: Path, workers: int = 1) -> dict[str, Any]:
     """Make the index of a listing in `out`; returns what a person should know about the files."""
-    form = canonical.Form(chosen.encoding, chosen.jpeg_quality, chosen.max_side, chosen.max_pixels, chosen.truncated)
+    form = Form(chosen.encoding, chosen.jpeg_quality, chosen.max_side, chosen.max_pixels, chosen.truncated)
     if listing.sample is not None:
         submission_kind(listing.sample, listing.classes)
     folder = work / hashlib.sha256(str(listing.root.resolve()).encode()).hexdigest()[:16]
@@ -110,7 +114,7 @@ def prepare(listing: Listing, out: Path, chosen: PrepareParams, *, work: Path, w
 
 def facts(table: pd.DataFrame, folder: Path, names: list[str]) -> pd.DataFrame:
     """The rows of a listing's table whose images are stored, with what is known about each image."""
-    known = canonical.read_facts([folder / f"{name}.parquet" for name in names])
+    known = read_facts([folder / f"{name}.parquet" for name in names])
     rows = known.pop("row").to_numpy()
     told = table[["image_id", *table.columns.intersection(["label", "group"])]]
     if len(rows) < len(table):
@@ -144,7 +148,7 @@ def submission_kind(sample: Sample, classes: dict[str, str]) -> Literal["labels"
 
 
 def make_report(
-    listing: Listing, train: pd.DataFrame, test: pd.DataFrame, outcomes: list[canonical.Outcome], *, strict: bool
+    listing: Listing, train: pd.DataFrame, test: pd.DataFrame, outcomes: list[Outcome], *, strict: bool
 ) -> dict[str, Any]:
     """What a person should know about the data, as plain values; raises DataError for contradictions if `strict`."""
     alike = train.loc[repeated(train["sha256"].str.slice(0, 16)), ["sha256", "image_id", "label"]].sort_values(

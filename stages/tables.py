@@ -34,7 +34,7 @@ INDEX = pa.schema(
         ("group", pa.string()),  # "" where there is none
         ("width", pa.int64()),
         ("height", pa.int64()),
-        ("sha256", pa.string()),  # of the canonical encoded image
+        ("sha256", pa.string()),  # of the pixels: equal for equal pictures, whatever file they came in
         ("perceptual_hash", pa.string()),
     ]
 )

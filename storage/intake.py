@@ -2,7 +2,7 @@
 
     intake = read_image(data, name="a.jpg")     # bytes or a path
     intake.pixels                                # uint8 RGB (height, width, 3)
-    encode(intake.pixels, "png")                 # what the shards hold
+    encode(intake.pixels, "png")                 # what the shards hold, unless the file itself is plain (storage/bare.py)
 
 Pillow decodes every file completely, from an allow-list of raster formats and only after the size that its header
 claims was checked. Colours: transparency over white, 16 bits to 8 by their high byte, everything else as Pillow
@@ -49,6 +49,7 @@ SUFFIXES = {
 IMAGE_SUFFIXES = frozenset(suffix for suffixes in SUFFIXES.values() for suffix in suffixes)
 ORIENTATION = 0x0112  # the EXIF tag
 TURNING = frozenset({"exif", "Raw profile type exif", "xmp", "XML:com.adobe.xmp"})  # what may hold it
+TURNED = "turned as EXIF says"  # the note
 SMALL = 128 * 128 * 3  # bytes up to which a copy costs less than a look
 SMALLEST_SIDE = 8  # below it, the report lists an image as tiny
 
@@ -194,7 +195,7 @@ def _canonical(image: Image.Image, name: str) -> Intake:
         notes.append(f"{image.mode} to RGB")
     orientation = _orientation(image)
     if 2 <= orientation <= 8:
-        notes.append("turned as EXIF says")
+        notes.append(TURNED)
         pixels = bgr_of(_turned(_rgb(image, name), orientation))
     elif image.mode == "L" and "transparency" not in image.info:
         pixels = bgr_of(image)
@@ -224,7 +225,7 @@ def bgr_of(image: Image.Image) -> Any:
         return cv2.cvtColor(np.frombuffer(image.tobytes(), np.uint8).reshape(height, width), cv2.COLOR_GRAY2BGR)
     if width * height * 3 > SMALL:  # Pillow keeps four bytes each, which Arrow shows as they are: no copy
         with suppress(ValueError, TypeError, pa.ArrowException):  # larger than one block of memory, or an older Pillow
-            return cv2.cvtColor(pa.array(image).flatten().to_numpy().reshape(height, width, 4), cv2.COLOR_RGBA2BGR)
+            return cv2.cvtColor(pa.array(image).values.to_numpy().reshape(height, width, 4), cv2.COLOR_RGBA2BGR)
     return cv2.cvtColor(np.frombuffer(image.tobytes(), np.uint8).reshape(height, width, 3), cv2.COLOR_RGB2BGR)
 
 

@@ -18,7 +18,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from layouts import canonical, making
+from layouts import canonical, facts, making, tasks
 from layouts.patch import patched
 from layouts.records import Listing, layout
 from stages.prepare import PrepareParams, main, prepare
@@ -99,27 +99,27 @@ def test_workers_and_rests_of_other_runs_do_not_change_a_byte(fashion: Path, tmp
     assert contents(tmp_path / "one") == contents(tmp_path / "two")
     folder = next((tmp_path / "w1").parent.glob("w1")) / "rests"
     folder.mkdir()
-    for task in canonical.tasks(source, canonical.Form(max_side=20), folder):
+    for task in tasks.tasks(source, tasks.Form(max_side=20), folder):
         canonical.run(task)  # of other settings: they must not be taken for finished
-        canonical.settle(task)
-    other = [canonical.finished(task) for task in canonical.tasks(source, canonical.Form(), folder)]
+        facts.settle(task)
+    other = [facts.finished(task) for task in tasks.tasks(source, tasks.Form(), folder)]
     assert other == [None] * len(other)
 
 
 def test_finished_shards_are_not_made_again(fashion: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    source, form = listing(fashion, layout="idx"), canonical.Form()
+    source, form = listing(fashion, layout="idx"), tasks.Form()
     folder = tmp_path / "work"
     folder.mkdir()
-    tasks = list(canonical.tasks(source, form, folder))
-    assert len(tasks) == 4
-    before = [canonical.run(task) for task in tasks]
-    assert [canonical.finished(task) for task in tasks] == [None] * 4  # until they are safe on the disk
-    for task in tasks:
-        canonical.settle(task)
+    parts = list(tasks.tasks(source, form, folder))
+    assert len(parts) == 4
+    before = [canonical.run(task) for task in parts]
+    assert [facts.finished(task) for task in parts] == [None] * 4  # until they are safe on the disk
+    for task in parts:
+        facts.settle(task)
     monkeypatch.setattr(canonical, "encode_bgr", lambda *_, **__: pytest.fail("made again"))
-    assert [canonical.run(task) for task in tasks] == before
+    assert [canonical.run(task) for task in parts] == before
     os.utime(fashion / "train-images-idx3-ubyte.gz", (1, 1))
-    assert canonical.finished(tasks[0]) is None
+    assert facts.finished(parts[0]) is None
 
 
 def test_killed_in_the_middle_it_continues_to_the_same_bytes(tmp_path: Path) -> None:
@@ -284,13 +284,13 @@ def full(root: Path, path: str, position: int) -> bytes:
 
 def test_a_full_disk_is_named_and_costs_no_finished_shard(fashion: Path, tmp_path: Path) -> None:
     source = listing(fashion, layout="idx")
-    task = next(iter(canonical.tasks(source, canonical.Form(), tmp_path)))
+    task = next(iter(tasks.tasks(source, tasks.Form(), tmp_path)))
     canonical.run(task)
-    canonical.settle(task)
+    facts.settle(task)
     stuck = Listing(source.root, source.train, source.test, source.classes, load=full)
     with pytest.raises(ResourceError, match=r"is full \([\d,]+ bytes free\)"):
         prepare(stuck, tmp_path / "index", PrepareParams(layout="idx"), work=tmp_path / "work")
-    assert canonical.finished(task) is not None
+    assert facts.finished(task) is not None
 
 
 def crash(root: Path, path: str, position: int) -> bytes:
@@ -321,16 +321,16 @@ def test_a_decoder_that_crashes_is_one_bad_image_among_others(fashion: Path, tmp
 
 
 def test_an_image_that_takes_all_memory_is_named(fashion: Path, tmp_path: Path) -> None:
-    source, form = listing(fashion, layout="idx"), canonical.Form()
+    source, form = listing(fashion, layout="idx"), tasks.Form()
     swollen = Listing(source.root, source.train, source.test, source.classes, load=swell)
-    tasks = {task.name: task for task in canonical.tasks(swollen, form, tmp_path)}
-    name = next(iter(tasks))
+    todo = {task.name: task for task in tasks.tasks(swollen, form, tmp_path)}
+    name = next(iter(todo))
     for position, told in ((5, "more than 2,147,483,648 bytes of memory"), (6, "")):
-        with canonical.marking(tasks[name].path(".now")) as mark:  # as a killed run leaves it
+        with canonical.marking(todo[name].path(".now")) as mark:  # as a killed run leaves it
             mark(position)
-        found = making.deadly(tasks)
+        found = making.deadly(todo)
         assert (len(found) == 1 and "train/00005" in found[0] and told in found[0]) if told else not found
-    assert tasks[name].skip == {5}
+    assert todo[name].skip == {5}
 
 
 def test_a_disk_that_is_too_small_is_told_before_the_start(
