@@ -31,7 +31,7 @@ from augmentation.catalogue import Transform, apply_transform, open_catalogue
 from augmentation.drawing import Draws, Floats, copy_keys, draw, words
 from augmentation.encoding import encode, through_jpeg
 from augmentation.noise import PixelRandom, Pixels, as_pixels
-from augmentation.recipe import AugmentParams
+from augmentation.recipe import AugmentParams, Border
 
 GEOMETRY = ("flip", "rotate", "shift", "scale", "shear", "perspective")
 
@@ -43,11 +43,12 @@ class Prepared:
     pixels: Pixels  # (height, width, 3)
     shape: tuple[int, int]  # of the source itself
     grey_mean: float
+    border: Border
 
     @property
     def most_bytes(self) -> int:
         """What it takes once its copies were made both ways."""
-        return self.pixels.nbytes * 3
+        return self.pixels.nbytes * 5
 
     @cached_property
     def wide(self) -> Pixels:
@@ -55,9 +56,14 @@ class Prepared:
         return widened(self.pixels)
 
     @cached_property
-    def planes(self) -> tuple[Pixels, Pixels]:
-        """Y, and U and V, for the warp."""
+    def planes(self) -> list[Pixels]:
+        """Y, U and V."""
         return planar.from_rgb(self.pixels)
+
+    @cached_property
+    def cells(self) -> list[planar.Cells]:
+        """Y, U and V for the warp."""
+        return planar.packed(self.planes, (self.pixels.shape[0], self.pixels.shape[1]), self.border)
 
 
 class Copier:
@@ -85,7 +91,7 @@ class Copier:
         """Shrink a source once for all its copies."""
         small = geometry.prepare_source(pixels, self.size, self.params.fit)
         grey = float(np.dot(cv2.mean(small)[:3], operations.GREY))
-        return Prepared(small, (pixels.shape[0], pixels.shape[1]), grey)
+        return Prepared(small, (pixels.shape[0], pixels.shape[1]), grey, self.params.border)
 
     def render(
         self, pixels: Pixels, source_id: str, copy: int, partner_pixels: Pixels | None = None, *, view: str = "train"
@@ -121,15 +127,16 @@ class Copier:
         self, source: Prepared, draws: Draws, i: int, row: dict[str, float], partner: Prepared | None
     ) -> list[Pixels]:
         """A copy before its compression: one array of RGB, or three planes."""
-        random, key = self.random.restart(draws.pixel_words[i]), draws.keys[i : i + 1]
+        random, key = self.random.restart(int(draws.pixel_words[i])), draws.keys[i : i + 1]
         in_planes = self.params.encoding == "jpeg" and planar.possible(row)
         target = self.size or source.shape
-        planes = self.placed(source, row, target, random, in_planes)
+        colour = planar.jitter(row, source.grey_mean) if in_planes else None
+        planes = self.placed(source, row, target, random, colour)
         if partner is not None:
             other = draw(self.partner_params, words(key, "partner"), view="testlike").row(0)
-            planes = mix(planes, self.placed(partner, other, target, random, in_planes), row, random, target)
+            planes = mix(planes, self.placed(partner, other, target, random, colour), row, random, target)
         if in_planes:
-            return planar.apply(planes, row, random, grey_mean=source.grey_mean)
+            return planar.apply(planes, row, random)
         pixels = operations.apply(planes[0], row, random, grey_mean=source.grey_mean)
         return [self.foreign(pixels, row, key)]
 
@@ -157,13 +164,18 @@ class Copier:
         return widened(pixels)
 
     def placed(
-        self, source: Prepared, row: dict[str, float], target: tuple[int, int], random: PixelRandom, in_planes: bool
+        self,
+        source: Prepared,
+        row: dict[str, float],
+        target: tuple[int, int],
+        random: PixelRandom,
+        colour: planar.Colour | None,
     ) -> list[Pixels]:
-        """The copy's geometry, in one warp for each resolution."""
+        """The copy's geometry; where its colours are given, they are applied in the same pass and it is in planes."""
         prepared = (source.pixels.shape[0], source.pixels.shape[1])
         matrix = geometry.copy_matrix(source.shape, prepared, target, fit=self.params.fit, row=row)
-        if in_planes:
-            return planar.placed(source, matrix, target, self.params.border)
+        if colour is not None:
+            return planar.placed(source, matrix, target, self.params.border, colour)
         return [geometry.warp(self.on_paper(source, row, random), matrix, target, self.params.border)]
 
 

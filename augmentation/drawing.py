@@ -34,8 +34,8 @@ class Draws:
 
     @cached_property
     def pixel_words(self) -> Keys:
-        """What starts the random stream of each copy's pixels.  # (n_copies, 3)"""
-        return np.stack([words(self.keys, f"pixels_{i}") for i in range(3)], axis=1)
+        """What starts the random stream of each copy's pixels.  # (n_copies,)"""
+        return words(self.keys, "pixels")
 
     def row(self, i: int) -> dict[str, float]:
         """The values of one copy."""

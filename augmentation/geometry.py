@@ -20,6 +20,8 @@ Row = dict[str, float]
 Linear = tuple[float, float, float, float]  # a 2 x 2 matrix, row by row
 BORDERS = {"constant": cv2.BORDER_CONSTANT, "replicate": cv2.BORDER_REPLICATE, "reflect": cv2.BORDER_REFLECT_101}
 STRIP_PIXELS = 16_384  # 64 KB of four channels
+DOUBLE = np.array([[2, 0, 0.5], [0, 2, 0.5], [0, 0, 1]])  # a chroma sample lies amid four of luma
+HALVE = np.array([[0.5, 0, -0.25], [0, 0.5, -0.25], [0, 0, 1]])
 IDENTITY = (1, 0, 0, 0, 1, 0, 0, 0, 1)
 CORNERS = np.array([[-0.5, -0.5], [0.5, -0.5], [0.5, 0.5], [-0.5, 0.5]])
 
@@ -107,6 +109,24 @@ def moved(x: float, y: float) -> Floats:
     return np.array([[1, 0, x], [0, 1, y], [0, 0, 1.0]])
 
 
+def inverse(matrix: Floats) -> Floats:
+    """From points of the copy back to the source, by cofactors; an affine matrix stays exactly affine.  # (3, 3)"""
+    (a, b, c), (d, e, f), (g, h, i) = matrix.tolist()
+    cofactors = np.array([
+        [e * i - f * h, c * h - b * i, b * f - c * e],
+        [f * g - d * i, a * i - c * g, c * d - a * f],
+        [d * h - e * g, b * g - a * h, a * e - b * d],
+    ])  # fmt: skip
+    result: Floats = cofactors / cofactors[2, 2]
+    return result
+
+
+def halved(matrix: Floats) -> Floats:
+    """The same map between planes of half the resolution.  # (3, 3)"""
+    result: Floats = HALVE @ matrix @ DOUBLE
+    return result
+
+
 def warp(wide: Pixels, matrix: Floats, target: tuple[int, int], border: Border) -> Pixels:
     """The copy's pixels: one interpolation, bilinear; always a new array.  # (h, w, 4) -> (height, width, 3)
 
@@ -121,18 +141,19 @@ def warp(wide: Pixels, matrix: Floats, target: tuple[int, int], border: Border) 
     rows = max(1, STRIP_PIXELS // width)
     for top in range(0, height, rows):
         part = result[top : top + rows]
-        strip = warp_plane(wide, moved(0, -top) @ matrix, (part.shape[0], width), border.mode, (*border.colour, 0))
+        strip = warp_strip(wide, moved(0, -top) @ matrix, (part.shape[0], width), border)
         cv2.cvtColor(strip, cv2.COLOR_RGBA2RGB, dst=part)
     return result
 
 
-def warp_plane(plane: Pixels, matrix: Floats, target: tuple[int, int], mode: str, outside: tuple[float, ...]) -> Pixels:
-    """One bilinear warp to `target` (height, width), of one or of four channels; `outside` fills a constant border."""
+def warp_strip(wide: Pixels, matrix: Floats, target: tuple[int, int], border: Border) -> Pixels:
+    """One bilinear warp to `target` (height, width).  # (h, w, 4) -> (height, width, 4)"""
     size = (target[1], target[0])
-    options: dict[str, Any] = {"flags": cv2.INTER_LINEAR, "borderMode": BORDERS[mode], "borderValue": outside}
+    options: dict[str, Any] = {"flags": cv2.INTER_LINEAR, "borderMode": BORDERS[border.mode]}
+    options["borderValue"] = (*border.colour, 0)
     if abs(matrix[2, 0]) + abs(matrix[2, 1]) < 1e-12:
-        return np.asarray(cv2.warpAffine(plane, matrix[:2], size, **options), dtype=np.uint8)
-    return np.asarray(cv2.warpPerspective(plane, matrix, size, **options), dtype=np.uint8)
+        return np.asarray(cv2.warpAffine(wide, matrix[:2], size, **options), dtype=np.uint8)
+    return np.asarray(cv2.warpPerspective(wide, matrix, size, **options), dtype=np.uint8)
 
 
 def is_identity(matrix: Floats) -> bool:

@@ -1,8 +1,8 @@
 """Random bits of a copy's pixels, and noise made of them in whole numbers.
 
-Gaussian noise is a table of 256 quantiles of the normal distribution at a fresh random byte, plus even random bits that
-fill the gaps between them: from sigma 2 on, its total-variation distance to the rounded normal is at most 0.007 and
-its standard deviation right within 0.7%; values beyond 3.4 sigma do not occur. Up to sigma 36 it stays in bytes.
+Gaussian noise comes from a table of 1,024 parts of the normal distribution and an even place inside the part
+(noise_kernels.py): from sigma 2 on, its total-variation distance to the rounded normal is at most 0.005 and its
+standard deviation right within 0.2%; values beyond 3.7 sigma do not occur.
 """
 
 from __future__ import annotations
@@ -16,34 +16,38 @@ import numpy as np
 import numpy.typing as npt
 
 Pixels = npt.NDArray[np.uint8]
-BLOCK = 262_144  # channel values at a time: pixels and random bytes stay in the processor's cache
-SIGN = np.uint8(128)
-IN_BYTES = 36.0  # the largest sigma whose noise fits into a byte: 3.4 x 36 = 122
+GOLDEN, MASK = 0x9E3779B97F4A7C15, 2**64 - 1
+PARTS, WITHIN = 1024, 64  # parts of the distribution, and places in a part
+ONE = 8192  # the standard deviation of the table
 
 
 class PixelRandom:
-    """The stream of one copy: SFC64 with its state set from three hashed words."""
+    """The stream of one copy: SplitMix64 (Steele et al. 2014), which gives each field of noise a key of its own."""
 
-    def __init__(self) -> None:
-        self.bits = np.random.SFC64(0)
-        self.generator = np.random.Generator(self.bits)
-
-    def restart(self, words: npt.NDArray[np.uint64]) -> PixelRandom:
-        """Start the stream that belongs to these three words."""
-        state = np.ones(4, dtype=np.uint64)
-        state[:3] = words
-        self.bits.state = {"bit_generator": "SFC64", "state": {"state": state}, "has_uint32": 0, "uinteger": 0}
-        self.bits.random_raw(12, output=False)  # mixes the words; SFC64 seeds itself in the same way
+    def restart(self, key: int) -> PixelRandom:
+        """Start the stream that belongs to these 64 bits."""
+        self.state = int(key)
         return self
+
+    def key(self) -> np.uint64:
+        """64 fresh bits."""
+        self.state = (self.state + GOLDEN) & MASK
+        word = ((self.state ^ (self.state >> 30)) * 0xBF58476D1CE4E5B9) & MASK
+        word = ((word ^ (word >> 27)) * 0x94D049BB133111EB) & MASK
+        return np.uint64(word ^ (word >> 31))
 
     def bytes(self, shape: tuple[int, ...]) -> Pixels:
         """Fresh even bytes."""
+        from augmentation import noise_kernels
+
         count = math.prod(shape)
-        return self.bits.random_raw(-(-count // 8)).view(np.uint8)[:count].reshape(shape)
+        words = np.empty(-(-count // 4), dtype=np.uint32)
+        noise_kernels.random_words(words, self.key())
+        return words.view(np.uint8)[:count].reshape(shape)
 
     def uniform(self, low: float = 0.0, high: float = 1.0) -> float:
         """One even number."""
-        return float(self.generator.uniform(low, high))
+        return low + (high - low) * (int(self.key()) >> 11) * 2.0**-53
 
 
 @cache
@@ -56,57 +60,35 @@ def normal_quantiles() -> npt.NDArray[np.float64]:
     return scaled
 
 
-def normal_table(sigma: float) -> tuple[npt.NDArray[np.float64], int]:
-    """256 whole numbers, and how many even numbers 0, 1, ... (a power of two) to add to them.  # (256,)
+@cache
+def normal_table() -> npt.NDArray[np.int32]:
+    """Where each of PARTS equally probable parts of the normal begins (upper 16 bits), and its width.  # (PARTS,)
 
-    Their sum has mean 0 and standard deviation `sigma`: the variance of the even numbers, and that of rounding, 1/12,
-    is taken off the quantiles before.
+    In units of 1 / ONE. The outermost parts, which have no end, are as wide as their mean asks for; all are scaled so
+    that the variance is 1.
     """
-    levels = 2 ** max(0, round(math.log2(max(1.1 * sigma, 1.0))))
-    spread = math.sqrt(max(sigma**2 - (levels**2 - 1) / 12 - 1 / 12, 0.0))
-    table: npt.NDArray[np.float64] = np.rint(normal_quantiles() * spread - (levels - 1) / 2)
-    return table, levels
+    from scipy.special import ndtri
+
+    edges = np.zeros(PARTS + 1)
+    edges[1:-1] = ndtri(np.arange(1, PARTS) / PARTS)
+    tail = PARTS * math.exp(-(edges[1] ** 2) / 2) / math.sqrt(2 * math.pi)  # the mean beyond the last edge
+    edges[-1] = 2 * tail + edges[1]
+    edges[0] = -edges[-1]
+    variance = np.mean(edges[1:] ** 2 + edges[1:] * edges[:-1] + edges[:-1] ** 2) / 3
+    places = np.rint(edges / math.sqrt(variance) * ONE).astype(np.int64)
+    return ((places[:-1] << 16) | np.diff(places)).astype(np.int32)
 
 
-def byte_table(sigma: float) -> tuple[Pixels, int]:
-    """The same table for noise + 128, for sigma up to IN_BYTES."""
-    table, levels = normal_table(sigma)
-    return (table + 128).astype(np.uint8), levels
-
-
-def noise_bytes(bits: Pixels, table: Pixels, levels: int) -> Pixels:
-    """Noise + 128 from random bytes, which are overwritten.  # (2, height, width) -> (height, width)"""
-    coarse, fine = bits
-    fine &= np.uint8(levels - 1)
-    cv2.LUT(coarse, table, dst=coarse)
-    coarse += fine
-    return as_pixels(coarse)
-
-
-def add_noise(pixels: Pixels, noise: Pixels) -> None:
-    """pixels + (noise - 128), clipped to 0..255; in place, and `noise` is overwritten.
-
-    In signed bytes, whose addition saturates: half the time of one weighted sum.
-    """
-    pixels ^= SIGN
-    noise ^= SIGN
-    signed = pixels.view(np.int8)
-    cv2.add(signed, noise.view(np.int8), dst=signed)
-    pixels ^= SIGN
+def table_factor(sigma: float) -> int:
+    """The factor of the table for noise of `sigma` grey levels, in 256ths; the variance of rounding is taken off."""
+    return round(256 * math.sqrt(max(sigma**2 - 1 / 12, 0.0)))
 
 
 def add_gaussian(pixels: Pixels, sigma: float, random: PixelRandom) -> Pixels:
     """Gaussian noise of `sigma` grey levels, independent per pixel and channel, clipped to 0..255; in place."""
-    flat, narrow = pixels.reshape(1, -1), sigma <= IN_BYTES
-    table, levels = byte_table(sigma) if narrow else normal_table(sigma)
-    for start in range(0, flat.size, BLOCK):
-        part = flat[:, start : start + BLOCK]
-        bits = random.bytes((2, *part.shape))
-        if narrow:
-            add_noise(part, noise_bytes(bits, table.astype(np.uint8), levels))
-        else:
-            wide = cv2.LUT(bits[0], table.astype(np.int16)) + (bits[1] & np.uint8(levels - 1))
-            cv2.add(part, wide, dst=part, dtype=cv2.CV_8U)
+    from augmentation import noise_kernels
+
+    noise_kernels.add_flat(pixels.reshape(-1), normal_table(), random.key(), np.int32(table_factor(sigma)))
     return pixels
 
 

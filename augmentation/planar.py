@@ -20,21 +20,16 @@ import numpy as np
 import numpy.typing as npt
 
 from augmentation import geometry, operations
-from augmentation.noise import (
-    BLOCK,
-    IN_BYTES,
-    PixelRandom,
-    Pixels,
-    add_noise,
-    as_pixels,
-    byte_table,
-    noise_bytes,
-    normal_quantiles,
-)
+from augmentation.noise import PixelRandom, Pixels, as_pixels, normal_table, table_factor
 from augmentation.recipe import Border, Operations, columns_of, ranges_of
 
 Row = dict[str, float]
 Planes = list[Pixels]  # Y, U, V; Y has an even number of rows, and U and V have a multiple of STEP columns
+
+
+Whole = npt.NDArray[np.int32]
+Colour = tuple[Whole, Whole]  # what `jitter` makes for Y, and for U and V
+Cells = npt.NDArray[np.uint32]
 
 
 class Prepared(Protocol):
@@ -45,8 +40,12 @@ class Prepared(Protocol):
         """RGB.  # (height, width, 3)"""
 
     @property
-    def planes(self) -> tuple[Pixels, Pixels]:
+    def planes(self) -> Planes:
         """What `from_rgb` makes of them."""
+
+    @property
+    def cells(self) -> list[Cells]:
+        """What `packed` makes of the planes."""
 
 
 SCALES = (1, 2, 2)
@@ -66,8 +65,6 @@ SHARES = [  # of U and of V: slope upon the noise of Y, and standard deviation b
 ]
 FROM_IQ = (TO_YUV @ operations.FROM_YIQ)[1:, 1:]
 QUARTER_TURN = (FROM_IQ @ np.array([[0, -1], [1, 0]]) @ np.linalg.inv(FROM_IQ)).tolist()  # of hue, on (U, V)
-DOUBLE = np.array([[2, 0, 0.5], [0, 2, 0.5], [0, 0, 1]])  # a chroma sample lies amid four of luma
-HALVE = np.linalg.inv(DOUBLE)
 
 
 def rgb_only() -> dict[str, float]:
@@ -86,22 +83,21 @@ RGB_ONLY = rgb_only()
 
 def possible(row: Row) -> bool:
     """Whether all that was drawn has a form in planes; albumentations' transforms have none."""
-    if row.get("noise_sigma", 0.0) * LUMA > IN_BYTES:
-        return False
     return all(value == RGB_ONLY.get(column, value) for column, value in row.items()) and not any(
         value for column, value in row.items() if column.startswith("extra_")
     )
 
 
-def from_rgb(pixels: Pixels) -> tuple[Pixels, Pixels]:
-    """Y, and U and V as the first two of four channels, for the warp; the last row and column are repeated."""
+def from_rgb(pixels: Pixels) -> Planes:
+    """Y, U and V; the last row and column are repeated."""
     height, width = pixels.shape[:2]
     tall, wide = plane_shape((height, width))
     even = cv2.copyMakeBorder(pixels, 0, 2 * tall - height, 0, 2 * wide - width, cv2.BORDER_REPLICATE)
     half = cv2.cvtColor(cv2.resize(even, (wide, tall), interpolation=cv2.INTER_AREA), cv2.COLOR_RGB2YCrCb)
-    chroma = np.empty((tall, wide, 4), dtype=np.uint8)
-    cv2.mixChannels([half], [chroma], [2, 0, 1, 1, 2, 2, 1, 3])
-    return as_pixels(cv2.cvtColor(even, cv2.COLOR_RGB2GRAY)), chroma
+    return [
+        as_pixels(cv2.cvtColor(even, cv2.COLOR_RGB2GRAY)),
+        *(as_pixels(cv2.extractChannel(half, i)) for i in (2, 1)),
+    ]
 
 
 def plane_shape(size: tuple[int, int]) -> tuple[int, int]:
@@ -109,26 +105,37 @@ def plane_shape(size: tuple[int, int]) -> tuple[int, int]:
     return -(-size[0] // 2), -(-size[1] // (2 * STEP)) * STEP
 
 
-def placed(source: Prepared, matrix: npt.NDArray[np.float64], target: tuple[int, int], border: Border) -> Planes:
-    """The copy's geometry, one warp per resolution; always new arrays, the last row and column repeated."""
-    luma, chroma = source.planes
-    (height, width), (tall, wide) = source.pixels.shape[:2], plane_shape(target)
-    if (height, width) == target and geometry.is_identity(matrix):
-        luma = luma.copy()
-    else:
-        outside = yuv(border.colour)
-        luma = geometry.warp_plane(luma[:height, :width], matrix, (2 * tall, 2 * wide), border.mode, outside[:1])
-        chroma = chroma[: (height + 1) // 2, : (width + 1) // 2]
-        chroma = geometry.warp_plane(chroma, HALVE @ matrix @ DOUBLE, (tall, wide), border.mode, (*outside[1:], 0, 0))
-        repeat_edge(luma, *target)
-        repeat_edge(chroma, tall, (target[1] + 1) // 2)
-    return [luma, as_pixels(cv2.extractChannel(chroma, 0)), as_pixels(cv2.extractChannel(chroma, 1))]
+def packed(planes: Planes, size: tuple[int, int], border: Border) -> list[Cells]:
+    """Cells of 2 x 2 pixels for the warp, one array for each plane of a source of this size, with its border."""
+    from augmentation import warp_kernels
+
+    result = []
+    for plane, scale, outside in zip(planes, SCALES, yuv(border.colour), strict=True):
+        whole = plane[: -(-size[0] // scale), : -(-size[1] // scale)]
+        padded = cv2.copyMakeBorder(whole, 1, 2, 1, 2, geometry.BORDERS[border.mode], value=outside)
+        cells = np.empty((whole.shape[0] + 2, whole.shape[1] + 2), dtype=np.uint32)
+        warp_kernels.pack(as_pixels(padded), cells)
+        result.append(cells)
+    return result
 
 
-def repeat_edge(plane: Pixels, height: int, width: int) -> None:
-    """Repeat the last of `height` rows and `width` columns to the end of the plane, as JPEG does; in place."""
-    plane[:, width:] = plane[:, width - 1 : width]
-    plane[height:] = plane[height - 1 : height]
+def placed(
+    source: Prepared, matrix: geometry.Floats, target: tuple[int, int], border: Border, colour: Colour
+) -> Planes:
+    """The copy's geometry and jitter, one warp per resolution; always new arrays, the last row and column repeated."""
+    from augmentation import warp_kernels
+
+    light, turn = colour
+    if source.pixels.shape[:2] == target and geometry.is_identity(matrix) and light is NO_LIGHT and turn is NO_TURN:
+        return [plane.copy() for plane in source.planes]
+    tall, wide = plane_shape(target)
+    luma, u, v = (np.empty(shape, dtype=np.uint8) for shape in ((2 * tall, 2 * wide), (tall, wide), (tall, wide)))
+    back, folded = geometry.inverse(matrix), border.mode == "reflect"
+    of_luma, of_u, of_v = source.cells
+    warp_kernels.warp_luma(luma, target, of_luma, back, folded, light)
+    size = (tall, (target[1] + 1) // 2)
+    warp_kernels.warp_chroma(u, v, size, of_u, of_v, geometry.halved(back), folded, turn)
+    return [luma, u, v]
 
 
 @cache
@@ -137,9 +144,8 @@ def yuv(colour: tuple[int, int, int]) -> tuple[float, ...]:
     return tuple((TO_YUV @ colour + [0, 128, 128]).tolist())
 
 
-def apply(planes: Planes, row: Row, random: PixelRandom, *, grey_mean: float) -> Planes:
-    """All drawn operations from light to sensor, in the order of `operations.apply`; `planes` may be overwritten."""
-    planes = jitter(planes, row, grey_mean)
+def apply(planes: Planes, row: Row, random: PixelRandom) -> Planes:
+    """All drawn operations from lens to sensor, in the order of `operations.apply`; `planes` may be overwritten."""
     angle, sigma = random.uniform(0, math.pi), row.get("noise_sigma", 0.0)
     if sigma and row.get("noise_first"):
         planes = add_gaussian(planes, sigma, random)
@@ -149,49 +155,49 @@ def apply(planes: Planes, row: Row, random: PixelRandom, *, grey_mean: float) ->
     return planes
 
 
-def jitter(planes: Planes, row: Row, grey_mean: float) -> Planes:
-    """The map of `operations.colour_matrix`: Y apart, hue and saturation turn and stretch (U, V) about 128."""
+def jitter(row: Row, grey_mean: float) -> Colour:
+    """The map of `operations.colour_matrix`: Y apart, hue and saturation turn and stretch (U, V) about 128.
+
+    In whole numbers, as the warp takes them.  # (3,), (7,)
+    """
     brightness, contrast = row.get("jitter_brightness", 1.0), row.get("jitter_contrast", 1.0)
     gain, offset = brightness * contrast, (1 - contrast) * brightness * grey_mean
     stretch, hue = gain * row.get("jitter_saturation", 1.0), math.radians(row.get("jitter_hue", 0.0))
-    luma, u, v = planes
-    if (gain, offset) != (1, 0):
-        cv2.transform(luma, np.array([[gain, offset]]), dst=luma)
-    if (stretch, hue) != (1, 0):
-        cosine, sine = stretch * math.cos(hue), stretch * math.sin(hue)
-        turn = [
-            (sine * a + cosine * i, sine * b + cosine * (1 - i)) for (a, b), i in zip(QUARTER_TURN, (1, 0), strict=True)
-        ]
-        u, v = (as_pixels(cv2.addWeighted(u, a, v, b, 128 * (1 - a - b))) for a, b in turn)
-    return [luma, u, v]
+    light = NO_LIGHT if (gain, offset) == (1, 0) else fixed([(gain, offset)])
+    if (stretch, hue) == (1, 0):
+        return light, NO_TURN
+    cosine, sine = stretch * math.cos(hue), stretch * math.sin(hue)
+    turn = [
+        (sine * a + cosine * i, sine * b + cosine * (1 - i)) for (a, b), i in zip(QUARTER_TURN, (1, 0), strict=True)
+    ]
+    return light, fixed([(a, b, 128 * (1 - a - b)) for a, b in turn])
+
+
+def fixed(rows: list[tuple[float, ...]]) -> Whole:
+    """Factors and an offset for each row, and the shift, as large as the sums of a warp leave room for in 32 bits."""
+    reach = max(sum(abs(factor) for factor in factors) * 255 + abs(offset) for *factors, offset in rows)
+    bits = min(13, 24 - math.frexp(reach + 1)[1])
+    numbers = [
+        number
+        for *factors, offset in rows
+        for number in (*(round(factor * 2**bits) for factor in factors), round((offset + 0.5) * 2 ** (bits + 7)))
+    ]
+    return np.array([*numbers, bits + 7], dtype=np.int32)
 
 
 def add_gaussian(planes: Planes, sigma: float, random: PixelRandom) -> Planes:
     """What noise of `sigma` grey levels, independent in R, G and B, becomes in 4:2:0; in place.
 
-    U and V get a share of the noise of their four pixels of Y, and noise of their own: quantiles of the normal
-    distribution scaled down, so that one rounding is left of both (and one of the mean, which OpenCV rounds 1/8 too
-    high). In blocks of rows that stay in the processor's cache.
+    U and V get a share of the noise of their four pixels of Y, and noise of their own.
     """
-    luma, *chroma = planes
-    half = chroma[0].shape[1]
-    table = byte_table(sigma * LUMA)
-    shares = [(slope, math.sqrt(max((sigma * own) ** 2 - (1 + slope**2) / 12, 0)) / IN_BYTES) for slope, own in SHARES]
-    rows = max(1, BLOCK // (4 * half))
-    for top in range(0, chroma[0].shape[0], rows):
-        parts = [plane[top : top + rows] for plane in chroma]
-        count = parts[0].shape[0]
-        noise = noise_bytes(random.bytes((2, 2 * count, 2 * half)), *table)
-        mean = cv2.resize(noise, (half, count), interpolation=cv2.INTER_AREA)
-        add_noise(luma[2 * top : 2 * (top + count)], noise)
-        bits = random.bytes((2, count, half))
-        for plane, total, (slope, own) in zip(parts, cv2.LUT(bits, wide_table(), dst=bits), shares, strict=True):
-            cv2.addWeighted(total, own, mean, slope, 128 * (1 - own) - 128.125 * slope, dst=total)
-            add_noise(plane, total)
+    from augmentation import noise_kernels
+
+    factors = [table_factor(sigma * LUMA)]
+    for slope, own in SHARES:
+        factors += [round(64 * slope * sigma * LUMA), table_factor(sigma * own)]
+    luma, u, v = planes
+    noise_kernels.add_planes(luma, u, v, normal_table(), random.key(), np.array(factors, dtype=np.int32))
     return planes
 
 
-@cache
-def wide_table() -> Pixels:
-    """Noise of sigma IN_BYTES, + 128.  # (256,)"""
-    return as_pixels(np.rint(normal_quantiles() * math.sqrt(IN_BYTES**2 - 1 / 12) + 128))
+NO_LIGHT, NO_TURN = fixed([(1, 0)]), fixed([(1, 0, 0), (0, 1, 0)])

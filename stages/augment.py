@@ -38,7 +38,7 @@ from storage.atomic import TEMPORARY, building, replace_folder, write_json
 from storage.errors import ResourceError
 
 WORK = Path(".podium/augment")
-VERSION = 3  # raised whenever the same recipe would give other pixels
+VERSION = 4  # raised whenever the same recipe would give other pixels
 
 
 def main(

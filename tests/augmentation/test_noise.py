@@ -4,13 +4,23 @@ import numpy as np
 import pytest
 from scipy.stats import norm
 
-from augmentation.noise import PixelRandom, add_gaussian, add_salt_pepper, add_shot, add_speckle, normal_table
+from augmentation.noise import (
+    ONE,
+    WITHIN,
+    PixelRandom,
+    add_gaussian,
+    add_salt_pepper,
+    add_shot,
+    add_speckle,
+    normal_table,
+    table_factor,
+)
 
 GREY = np.full((400, 400, 3), 128, dtype=np.uint8)
 
 
 def stream(word=1):
-    return PixelRandom().restart(np.array([word, 2, 3], dtype=np.uint64))
+    return PixelRandom().restart(word)
 
 
 def difference(sigma):
@@ -45,27 +55,48 @@ def test_noise_is_rounded_not_cut_toward_zero():  # cutting makes zero twice as 
 
 @pytest.mark.parametrize("sigma", [2, 3, 5, 12, 25, 36, 80])
 def test_total_variation_distance_to_the_rounded_normal(sigma):
-    table, even = normal_table(sigma)
-    total = (table[:, None] + np.arange(even)).ravel()
+    table = normal_table().astype(int)
+    start, width, within = (table >> 16)[:, None], (table & 0xFFFF)[:, None], np.arange(WITHIN)
+    numbers = (start + (width * (2 * within + 1) + WITHIN) // (2 * WITHIN)).ravel()  # all that the kernel can draw
+    total = np.floor(numbers * table_factor(sigma) / (256 * ONE) + 0.5).astype(int)
     levels = np.arange(total.min(), total.max() + 1)
-    shares = np.histogram(total, np.append(levels, levels[-1] + 1) - 0.5)[0] / total.size
+    shares = np.bincount(total - total.min()) / total.size
     normal = norm.cdf((levels + 0.5) / sigma) - norm.cdf((levels - 0.5) / sigma)
-    assert np.abs(shares - normal).sum() / 2 < 0.0075
-    assert total.mean() == 0
-    assert total.std() == pytest.approx(sigma, rel=0.007)
+    assert np.abs(shares - normal).sum() / 2 < 0.005
+    assert abs(total.mean()) < 0.002
+    assert total.std() == pytest.approx(sigma, rel=0.002)
 
 
 def test_thousand_fields_are_thousand_different_ones():  # a pool of pre-made noise would repeat
     random = PixelRandom()
     small = np.full((8, 8, 3), 128, dtype=np.uint8)
-    words = np.random.default_rng(0).integers(0, 2**63, (1000, 3)).astype(np.uint64)
-    assert len({add_gaussian(small.copy(), 20, random.restart(word)).tobytes() for word in words}) == 1000
+    assert len({add_gaussian(small.copy(), 20, random.restart(key)).tobytes() for key in range(1000)}) == 1000
+
+
+def test_values_anywhere_in_a_field_are_independent():
+    noise = difference(20).ravel()
+    for lag in (1, 2, 3, 1200, 2048, 4096):  # neighbours in all directions; halves and segments of the kernel
+        assert abs(np.mean(noise[lag:] * noise[:-lag])) / 400 < 4 / np.sqrt(noise.size)
+    assert abs(np.mean(noise[1:] ** 2 * noise[:-1] ** 2) / 400**2 - 1) < 8 / np.sqrt(noise.size)
+
+
+def test_fields_of_one_stream_differ_and_so_do_those_of_neighbouring_keys():
+    random = stream()
+    fields = [add_gaussian(GREY.copy(), 20, random).ravel().astype(float) - 128 for _ in range(2)]
+    fields.append(add_gaussian(GREY.copy(), 20, stream(2)).ravel().astype(float) - 128)
+    assert np.abs(np.corrcoef(fields) - np.eye(3)).max() < 0.008
+
+
+def test_random_bytes_are_even():
+    found = np.bincount(stream().bytes((1 << 20,)), minlength=256)
+    assert ((found - 4096) ** 2 / 4096).sum() == pytest.approx(255, abs=5 * np.sqrt(510))
+    assert [stream().bytes((n,)).shape for n in (0, 1, 5)] == [(0,), (1,), (5,)]
 
 
 def test_a_stream_starts_again_where_it_started():
     random = stream()
     first = add_gaussian(GREY.copy(), 9, random)
-    assert np.array_equal(first, add_gaussian(GREY.copy(), 9, random.restart(np.array([1, 2, 3], dtype=np.uint64))))
+    assert np.array_equal(first, add_gaussian(GREY.copy(), 9, random.restart(1)))
     assert not np.array_equal(first, add_gaussian(GREY.copy(), 9, stream(7)))
 
 

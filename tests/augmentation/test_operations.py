@@ -14,7 +14,7 @@ GREY_MEAN = float(PHOTO.mean(axis=(0, 1)) @ operations.GREY)
 
 
 def stream():
-    return PixelRandom().restart(np.array([1, 2, 3], dtype=np.uint64))
+    return PixelRandom().restart(1)
 
 
 def applied(**row):

@@ -1,0 +1,184 @@
+"""Bilinear warps of planes with the light and the colour of the copy, in one pass.
+
+A source's plane is packed once for all its copies: a cell holds the 2 x 2 pixels between which a point lies, four bytes
+in 32 bits, so that one fetch has all that the interpolation needs. There is one row and column of cells more on each
+side, whose outer pixels are the border. Points are found in single precision and rounded to 1/128 of a pixel; values
+have 7 bits behind the point until the end, where a factor of up to 15 bits and one rounding follow.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+import numpy.typing as npt
+
+from augmentation.compiling import compiled
+
+Bytes = npt.NDArray[np.uint8]
+Cells = npt.NDArray[np.uint32]
+Whole = npt.NDArray[np.int32]
+Singles = npt.NDArray[np.float32]
+Doubles = npt.NDArray[np.float64]
+
+
+@compiled
+def pack(padded: Bytes, cells: Cells) -> None:
+    """Cells of a plane with one pixel of border before it and two behind.  # (h + 3, w + 3), (h + 2, w + 2)"""
+    for row in range(cells.shape[0]):
+        pack_row(padded[row], padded[row + 1], cells[row])
+
+
+@compiled
+def pack_row(above: Bytes, below: Bytes, cells: Cells) -> None:
+    """One row of cells."""
+    for x in range(cells.size):
+        upper = np.uint32(above[x]) | np.uint32(np.uint32(above[x + 1]) << np.uint32(8))
+        lower = np.uint32(below[x]) | np.uint32(np.uint32(below[x + 1]) << np.uint32(8))
+        cells[x] = upper | np.uint32(lower << np.uint32(16))
+
+
+@compiled
+def line(ramp: Singles, start: float, step: float, values: Singles) -> None:
+    """start + step x ramp."""
+    first, each = np.float32(start), np.float32(step)
+    for x in range(values.size):
+        values[x] = np.float32(first + np.float32(each * ramp[x]))
+
+
+@compiled
+def divide(values: Singles, others: Singles) -> None:
+    """values / others, in place."""
+    for x in range(values.size):
+        values[x] = np.float32(values[x] / others[x])
+
+
+@compiled
+def reflect(values: Singles, last: float) -> None:
+    """Fold a coordinate into 0 .. `last`, as often as it takes; in place."""
+    period = np.float32(max(2 * last, 1.0))
+    for x in range(values.size):
+        distance = np.float32(abs(values[x]))
+        distance = np.float32(distance - np.float32(np.float32(np.floor(distance / period)) * period))
+        values[x] = np.float32(min(distance, np.float32(period - distance)))
+
+
+@compiled
+def place(ramp: Singles, start: float, step: float, places: Whole, cells: int) -> None:
+    """start + step x ramp, in pixels, as places among the cells; what lies beyond them and NaN go to their edge."""
+    first, each, most = np.float32(128 * start + 128.5), np.float32(128 * step), np.float32(128 * (cells - 1))
+    for x in range(places.size):
+        value = np.float32(first + np.float32(each * ramp[x]))
+        value = value if value > np.float32(0) else np.float32(0)
+        places[x] = np.int32(value if value < most else most)
+
+
+@compiled
+def locate(ramp: Singles, lines: Singles, places: Whole, cells: Cells, matrix: Doubles, row: int, folded: bool) -> None:
+    """Where the pixels of a row of the copy lie in the source: places among the cells, across and down.  # (2, n)"""
+    straight = matrix[2, 0] == 0 and matrix[2, 1] == 0
+    for axis in range(2):
+        start, step, count = matrix[axis, 1] * row + matrix[axis, 2], matrix[axis, 0], cells.shape[1 - axis]
+        if straight and not folded:
+            place(ramp, start, step, places[axis], count)
+        else:
+            line(ramp, start, step, lines[0])
+            if not straight:
+                line(ramp, matrix[2, 1] * row + matrix[2, 2], matrix[2, 0], lines[1])
+                divide(lines[0], lines[1])
+            if folded:
+                reflect(lines[0], count - 3)
+            place(lines[0], 0.0, 1.0, places[axis], count)
+
+
+@compiled
+def between(cell: np.uint32, x: np.int32, y: np.int32) -> np.int32:
+    """The value between the four pixels of a cell, times 128: both rows at once, then between them."""
+    left = cell & np.uint32(0x00FF00FF)
+    right = np.uint32(cell >> np.uint32(8)) & np.uint32(0x00FF00FF)
+    change = np.uint32(np.uint32(right - left) * np.uint32(x & np.int32(127)))
+    both = np.uint32(np.uint32(left << np.uint32(7)) + change)
+    upper, lower = np.int32(both & np.uint32(0x7FFF)), np.int32(both >> np.uint32(16))
+    value = np.int32(np.int32(upper << 7) + np.int32(np.int32(lower - upper) * np.int32(y & np.int32(127))))
+    return np.int32(value >> 7)
+
+
+@compiled
+def cell_at(x: np.int32, y: np.int32, columns: np.int32) -> np.uint32:
+    """The position of a cell among all, as a number that is known not to be negative."""
+    return np.uint32(np.int32(np.int32(y >> 7) * columns + np.int32(x >> 7))) & np.uint32(0x7FFFFFFF)
+
+
+@compiled
+def cut(value: np.int32, shift: np.uint32) -> np.uint8:
+    """A value without the bits behind its point, within a byte."""
+    return np.uint8(min(max(np.int32(value >> np.uint32(shift & np.uint32(31))), np.int32(0)), np.int32(255)))
+
+
+@compiled
+def luma_row(luma: Bytes, cells: Cells, columns: np.int32, places: Whole, light: Whole) -> None:
+    """One row of Y."""
+    across, down, gain, offset, shift = places[0], places[1], light[0], light[1], np.uint32(light[2])
+    for x in range(luma.size):
+        value = between(cells[cell_at(across[x], down[x], columns)], across[x], down[x])
+        luma[x] = cut(np.int32(np.int32(value * gain) + offset), shift)
+
+
+@compiled
+def chroma_row(
+    u: Bytes, v: Bytes, cells_u: Cells, cells_v: Cells, columns: np.int32, places: Whole, turn: Whole
+) -> None:
+    """One row of U and of V."""
+    across, down, shift = places[0], places[1], np.uint32(turn[6])
+    from_u, from_v, offset, to_v_from_u, to_v_from_v, offset_v = turn[0], turn[1], turn[2], turn[3], turn[4], turn[5]
+    for x in range(u.size):
+        cell = cell_at(across[x], down[x], columns)
+        of_u = between(cells_u[cell], across[x], down[x])
+        of_v = between(cells_v[cell], across[x], down[x])
+        u[x] = cut(np.int32(np.int32(of_u * from_u) + np.int32(of_v * from_v) + offset), shift)
+        v[x] = cut(np.int32(np.int32(of_u * to_v_from_u) + np.int32(of_v * to_v_from_v) + offset_v), shift)
+
+
+@compiled
+def repeat_edge(plane: Bytes, height: int, width: int) -> None:
+    """Repeat the last of `height` rows and `width` columns to the end of the plane, as JPEG does."""
+    for row in range(height):
+        plane[row, width:] = plane[row, width - 1]
+    for row in range(height, plane.shape[0]):
+        plane[row] = plane[height - 1]
+
+
+@compiled
+def warp_luma(luma: Bytes, size: tuple[int, int], cells: Cells, matrix: Doubles, folded: bool, light: Whole) -> None:
+    """Y of a copy of this size, from the cells at the points that the matrix (3, 3) gives; its edge is repeated.
+
+    `light`: a factor, an offset with rounding, and the number of bits by which the sum is shifted.  # (3,)
+    """
+    width = size[1]
+    ramp, lines = np.arange(width).astype(np.float32), np.empty((2, width), np.float32)
+    places, flat = np.empty((2, width), np.int32), cells.reshape(cells.size)
+    for row in range(size[0]):
+        locate(ramp, lines, places, cells, matrix, row, folded)
+        luma_row(luma[row, :width], flat, np.int32(cells.shape[1]), places, light)
+    repeat_edge(luma, size[0], width)
+
+
+@compiled
+def warp_chroma(
+    u: Bytes,
+    v: Bytes,
+    size: tuple[int, int],
+    u_cells: Cells,
+    v_cells: Cells,
+    matrix: Doubles,
+    folded: bool,
+    turn: Whole,
+) -> None:
+    """U and V likewise. `turn`: factors of U and V and an offset for each of the two, and the shift.  # (7,)"""
+    width = size[1]
+    ramp, lines = np.arange(width).astype(np.float32), np.empty((2, width), np.float32)
+    places, columns = np.empty((2, width), np.int32), np.int32(u_cells.shape[1])
+    flat_u, flat_v = u_cells.reshape(u_cells.size), v_cells.reshape(v_cells.size)
+    for row in range(size[0]):
+        locate(ramp, lines, places, u_cells, matrix, row, folded)
+        chroma_row(u[row, :width], v[row, :width], flat_u, flat_v, columns, places, turn)
+    repeat_edge(u, size[0], width)
+    repeat_edge(v, size[0], width)
