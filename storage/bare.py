@@ -44,7 +44,7 @@ def _jpeg(data: bytes, width: int, height: int) -> bytes | None:
         mark, kind, length = struct.unpack_from(">BBH", data, position)
         content, segment = data[position + 4 : position + 2 + length], data[position : position + 2 + length]
         position += 2 + length
-        if mark != 0xFF or length < 2 or position > len(data):
+        if mark != 0xFF:
             return None
         if kind == SCAN:
             units = _units(frame, content, width, height)
@@ -86,7 +86,7 @@ def _end(data: bytes, start: int, restarts: int) -> int:
         kind = data[found.start() + 1]
         if kind == END:
             return found.end() if number == restarts else 0
-        if number >= restarts or kind != RESTART + number % 8:
+        if kind != RESTART + number % 8:
             return 0
     return 0
 
@@ -109,7 +109,7 @@ def _coded(data: bytes) -> tuple[int, int]:
         start, position = position, position + 12 + length
         if kind == b"IEND":
             return (first, last) if data[start:position] == IEND else (0, 0)
-        if position > len(data) or kind in MOVING or (kind == b"IHDR" and start > 8):
+        if kind in MOVING or (kind == b"IHDR" and start > 8):
             break
         if kind in (b"IHDR", b"IDAT"):
             if zlib.crc32(view[start + 4 : position - 4]) != int.from_bytes(view[position - 4 : position], "big"):

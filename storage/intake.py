@@ -2,7 +2,7 @@
 
     intake = read_image(data, name="a.jpg")     # bytes or a path
     intake.pixels                                # uint8 RGB (height, width, 3)
-    encode(intake.pixels, "png")                 # what the shards hold, unless the file itself is plain (storage/bare.py)
+    encode(intake.pixels, "png")                 # what the shards hold where the file is no plain one (storage/bare.py)
 
 Pillow decodes every file completely, from an allow-list of raster formats and only after the size that its header
 claims was checked. Colours: transparency over white, 16 bits to 8 by their high byte, everything else as Pillow

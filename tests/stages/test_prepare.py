@@ -203,6 +203,36 @@ def test_equal_pictures(tmp_path: Path) -> None:
         run(root, tmp_path / "index", strict=True)
 
 
+def test_plain_files_are_kept_and_equal_pictures_are_found_among_all_formats(tmp_path: Path) -> None:
+    root = competitions.documents(tmp_path / "raw", each=2, tests=2, width=64)
+    files = sorted((root / "train").iterdir())
+    picture_of, turned = Image.open(files[0]), Image.Exif()
+    turned[0x0112] = 6
+    picture_of.load()
+    data = files[0].read_bytes()
+    files[1].write_bytes(data + b"PK\x03\x04 a tail")
+    for file, format_, options in (
+        (files[2], "PNG", {}),
+        (files[3], "BMP", {}),
+        (files[4], "PNG", {"compress_level": 9}),
+        (files[5], "JPEG", {"exif": turned}),
+        (files[6], "JPEG", {"progressive": True}),
+    ):
+        picture_of.save(file, format_, **options)
+    report = run(root, tmp_path / "index", encoding="jpeg")
+    index = read_index(tmp_path / "index")
+    assert report["images"]["kept as they were"] == len(index.train) + len(index.test) - 5
+    alike = index.train[index.train["sha256"] == index.train["sha256"].iloc[0]]
+    assert len(alike) == 5  # the first five, of three formats
+    assert len({picture(index, row).tobytes() for _, row in alike.iloc[:2].iterrows()}) == 1
+    for place in (0, 7, 12):
+        row = index.train.iloc[place]
+        assert (picture(index, row) == np.asarray(Image.open(root / "train" / row["image_id"]))).all()
+    assert (index.train["width"].iloc[5], index.train["height"].iloc[5]) == picture_of.size[::-1]
+    report = run(root, tmp_path / "smaller", encoding="jpeg", max_side=32)
+    assert "kept as they were" not in report["images"]
+
+
 def test_patch(fashion: Path, tmp_path: Path) -> None:
     source = listing(fashion, layout="idx")
     path = tmp_path / "labels.patch.csv"
