@@ -24,6 +24,7 @@ RESTART = 0xD0  # to 0xD7, in turn
 MARK = re.compile(rb"\xff[^\x00]")  # within coded pixels, a byte 0xff that is none is followed by 0
 SAMPLINGS = tuple(map(bytes.fromhex, ("11", "111111", "211111", "121111", "221111")))  # grey, 4:4:4, :2:2, :4:0, :2:0
 LONGEST_SIDE = 65_500
+CHANNELS = {b"\x08\0\0\0\0": 1, b"\x08\2\0\0\0": 3}  # of an 8-bit grey or RGB PNG whose lines stand in order
 WINDOW = 32_768  # bytes that deflate looks back at most
 MOVING = (b"tRNS", b"acTL", b"fcTL", b"fdAT")  # transparency and animation
 
@@ -93,12 +94,12 @@ def _end(data: bytes, start: int, restarts: int) -> int:
 
 def _png(data: bytes, width: int, height: int) -> bytes | None:
     """The head, the coded pixels in consecutive chunks, and the end (PNG specification, third edition)."""
-    for colour, channels in ((0, 1), (2, 3)):  # grey, RGB; 8 bits, no lines out of turn
-        if data[8:29] == struct.pack(">I4sIIBBBBB", 13, b"IHDR", width, height, 8, colour, 0, 0, 0):
-            first, last = _coded(data)
-            whole = last and _holds(data, first, last, height * (1 + width * channels))
-            return b"".join((PNG, data[8:33], data[first:last], IEND)) if whole else None
-    return None
+    channels = CHANNELS.get(data[24:29])
+    if channels is None or data[8:24] != struct.pack(">I4sII", 13, b"IHDR", width, height):
+        return None
+    first, last = _coded(data)
+    whole = last and _holds(data, first, last, height * (1 + width * channels))
+    return b"".join((data[:33], data[first:last], IEND)) if whole else None
 
 
 def _coded(data: bytes) -> tuple[int, int]:
