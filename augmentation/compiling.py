@@ -10,8 +10,10 @@ lies in __pycache__ beside the source or, where that cannot be written, in the u
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import cache
 from typing import Any, TypeVar
 
+import llvmlite.binding
 import numba
 from numba.core.compiler import Compiler
 
@@ -26,8 +28,23 @@ class WithoutOverlap(Compiler):
         self.state.flags.noalias = True
 
 
+@cache
+def use_whole_vectors() -> None:
+    """Have LLVM use all 512 bits where they do not slow the processor down: Intel since Ice Lake, AMD since Zen 4.
+
+    It takes half of them by default. Has no effect once numba has compiled anything in this process.
+    """
+    features, config = llvmlite.binding.get_host_cpu_features(), vars(numba.config)
+    if features.get("avx512vbmi2") and not config["CPU_FEATURES"]:
+        config |= {
+            "CPU_NAME": llvmlite.binding.get_host_cpu_name(),
+            "CPU_FEATURES": features.flatten() + ",-prefer-256-bit",
+        }
+
+
 def compiled(function: Function) -> Function:
     """The function as machine code, compiled at its first call."""
+    use_whole_vectors()
     try:
         kernel: Function = numba.njit(function, cache=True, nogil=True, pipeline_class=WithoutOverlap)
     except RuntimeError:  # neither the source's folder nor the user's can be written: compiled in each process

@@ -18,7 +18,7 @@ from augmentation.compiling import compiled
 Bytes = npt.NDArray[np.uint8]
 Words = npt.NDArray[np.uint32]
 Whole = npt.NDArray[np.int32]
-SEGMENT = 4096  # values of a flat field that share a row's key
+SEGMENT = 2048  # half the values of a flat field that share a row's key
 SHIFT = np.uint32(21)  # a normal number has 13 bits behind the point, a factor 8
 HALF = np.int32(1 << 20)
 
@@ -52,20 +52,13 @@ def normal(table: Whole, bits: np.uint32) -> np.int32:
 
 
 @compiled
-def fill_words(words: Words, low: np.uint32, high: np.uint32) -> None:
-    """Random bits for one row."""
-    for place in range(words.size):
-        words[place] = random_word(place, low, high)
-
-
-@compiled
-def fill_normal(first: Whole, second: Whole, table: Whole, key: np.uint64) -> None:
-    """Normal numbers for one row, in two halves of the same size."""
+def fill_normal(noise: Whole, count: int, table: Whole, key: np.uint64) -> None:
+    """Normal numbers for `count` places in each of two rows.  # (2, at least count)"""
     low, high = np.uint32(key), np.uint32(key >> np.uint64(32))
-    for place in range(first.size):
+    for place in range(count):
         bits = random_word(place, low, high)
-        first[place] = normal(table, bits)
-        second[place] = normal(table, np.uint32(bits >> np.uint32(16)))
+        noise[0, place] = normal(table, bits)
+        noise[1, place] = normal(table, np.uint32(bits >> np.uint32(16)))
 
 
 @compiled
@@ -76,37 +69,48 @@ def clipped(pixel: np.uint8, noise: np.int32) -> np.uint8:
 
 
 @compiled
-def add_row(pixels: Bytes, noise: Whole, factor: np.int32) -> None:
-    """Add the noise times the factor."""
-    for x in range(pixels.size):
-        pixels[x] = clipped(pixels[x], np.int32(noise[x] * factor))
+def add_line(pixels: Bytes, start: int, noise: Whole, half: int, count: int, factor: np.int32) -> None:
+    """Add a row of the noise times the factor to `count` pixels."""
+    for place in range(count):
+        x = np.uint64(place) + np.uint64(start)
+        pixels[x] = clipped(pixels[x], np.int32(noise[half, place] * factor))
 
 
 @compiled
-def add_shared(pixels: Bytes, above: Whole, below: Whole, own: Whole, share: np.int32, factor: np.int32) -> None:
-    """Add a share of the noise of the 2 x 2 pixels of Y, and noise of their own."""
-    for x in range(pixels.size):
-        four = np.int32(above[2 * x] + above[2 * x + 1] + below[2 * x] + below[2 * x + 1])
-        pixels[x] = clipped(pixels[x], np.int32(np.int32(four * share) + np.int32(own[x] * factor)))
+def add_luma(luma: Bytes, row: int, noise: Whole, factor: np.int32) -> None:
+    """Add the noise times the factor to two rows of Y."""
+    for x in range(luma.shape[1]):
+        luma[2 * row, x] = clipped(luma[2 * row, x], np.int32(noise[0, x] * factor))
+        luma[2 * row + 1, x] = clipped(luma[2 * row + 1, x], np.int32(noise[1, x] * factor))
+
+
+@compiled
+def add_chroma(plane: Bytes, row: int, noise: Whole, which: int, share: np.int32, factor: np.int32) -> None:
+    """Add to a row of U (which = 0) or V (1) a share of the noise of the 2 x 2 pixels of Y, and noise of its own."""
+    own = np.uint64(2 * plane.shape[1])
+    for x in range(plane.shape[1]):
+        four = np.int32(noise[0, 2 * x] + noise[0, 2 * x + 1] + noise[1, 2 * x] + noise[1, 2 * x + 1])
+        more = np.int32(noise[which, own + np.uint64(x)] * factor)
+        plane[row, x] = clipped(plane[row, x], np.int32(np.int32(four * share) + more))
 
 
 @compiled
 def random_words(words: Words, key: np.uint64) -> None:
     """Random bits for a flat field."""
-    for start in range(0, words.size, SEGMENT):
-        row = row_key(key, start)
-        fill_words(words[start : start + SEGMENT], np.uint32(row), np.uint32(row >> np.uint64(32)))
+    row = row_key(key, 0)
+    for place in range(words.size):
+        words[place] = random_word(place, np.uint32(row), np.uint32(row >> np.uint64(32)))
 
 
 @compiled
 def add_flat(pixels: Bytes, table: Whole, key: np.uint64, factor: np.int32) -> None:
     """Independent noise for a flat field of pixels, in place; `factor` is the standard deviation in 256ths."""
-    noise = np.empty(SEGMENT, np.int32)
-    for start in range(0, pixels.size, SEGMENT):
-        part = pixels[start : start + SEGMENT]
-        half = (part.size + 1) // 2
-        fill_normal(noise[:half], noise[half : 2 * half], table, row_key(key, start))
-        add_row(part, noise, factor)
+    noise = np.empty((2, SEGMENT), np.int32)
+    for start in range(0, pixels.size, 2 * SEGMENT):
+        count = min(SEGMENT, (pixels.size - start + 1) // 2)
+        fill_normal(noise, count, table, row_key(key, start))
+        add_line(pixels, start, noise, 0, count, factor)
+        add_line(pixels, start + count, noise, 1, min(count, pixels.size - start - count), factor)
 
 
 @compiled
@@ -117,11 +121,9 @@ def add_planes(luma: Bytes, u: Bytes, v: Bytes, table: Whole, key: np.uint64, fa
     pixels of Y, and the standard deviation of its own noise.  # (5,)
     """
     rows, half = u.shape
-    noise = np.empty(6 * half, np.int32)
-    above, below = noise[: 2 * half], noise[2 * half : 4 * half]
+    noise = np.empty((2, 3 * half), np.int32)
     for row in range(rows):
-        fill_normal(noise[: 3 * half], noise[3 * half :], table, row_key(key, row))
-        add_row(luma[2 * row], above, factors[0])
-        add_row(luma[2 * row + 1], below, factors[0])
-        add_shared(u[row], above, below, noise[4 * half : 5 * half], factors[1], factors[2])
-        add_shared(v[row], above, below, noise[5 * half :], factors[3], factors[4])
+        fill_normal(noise, 3 * half, table, row_key(key, row))
+        add_luma(luma, row, noise, factors[0])
+        add_chroma(u, row, noise, 0, factors[1], factors[2])
+        add_chroma(v, row, noise, 1, factors[3], factors[4])

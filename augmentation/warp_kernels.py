@@ -24,23 +24,17 @@ Doubles = npt.NDArray[np.float64]
 def pack(padded: Bytes, cells: Cells) -> None:
     """Cells of a plane with one pixel of border before it and two behind.  # (h + 3, w + 3), (h + 2, w + 2)"""
     for row in range(cells.shape[0]):
-        pack_row(padded[row], padded[row + 1], cells[row])
-
-
-@compiled
-def pack_row(above: Bytes, below: Bytes, cells: Cells) -> None:
-    """One row of cells."""
-    for x in range(cells.size):
-        upper = np.uint32(above[x]) | np.uint32(np.uint32(above[x + 1]) << np.uint32(8))
-        lower = np.uint32(below[x]) | np.uint32(np.uint32(below[x + 1]) << np.uint32(8))
-        cells[x] = upper | np.uint32(lower << np.uint32(16))
+        for x in range(cells.shape[1]):
+            upper = np.uint32(padded[row, x]) | np.uint32(np.uint32(padded[row, x + 1]) << np.uint32(8))
+            lower = np.uint32(padded[row + 1, x]) | np.uint32(np.uint32(padded[row + 1, x + 1]) << np.uint32(8))
+            cells[row, x] = upper | np.uint32(lower << np.uint32(16))
 
 
 @compiled
 def line(ramp: Singles, start: float, step: float, values: Singles) -> None:
     """start + step x ramp."""
     first, each = np.float32(start), np.float32(step)
-    for x in range(values.size):
+    for x in range(ramp.size):
         values[x] = np.float32(first + np.float32(each * ramp[x]))
 
 
@@ -65,28 +59,30 @@ def reflect(values: Singles, last: float) -> None:
 def place(ramp: Singles, start: float, step: float, places: Whole, cells: int) -> None:
     """start + step x ramp, in pixels, as places among the cells; what lies beyond them and NaN go to their edge."""
     first, each, most = np.float32(128 * start + 128.5), np.float32(128 * step), np.float32(128 * (cells - 1))
-    for x in range(places.size):
+    for x in range(ramp.size):
         value = np.float32(first + np.float32(each * ramp[x]))
         value = value if value > np.float32(0) else np.float32(0)
         places[x] = np.int32(value if value < most else most)
 
 
 @compiled
-def locate(ramp: Singles, lines: Singles, places: Whole, cells: Cells, matrix: Doubles, row: int, folded: bool) -> None:
-    """Where the pixels of a row of the copy lie in the source: places among the cells, across and down.  # (2, n)"""
+def locate(
+    ramp: Singles, spare: Singles, places: Whole, cells: int, matrix: Doubles, axis: int, row: int, folded: bool
+) -> None:
+    """Where the pixels of a row of the copy lie along an axis of the source: places among this many cells."""
+    start, step = matrix[axis, 1] * row + matrix[axis, 2], matrix[axis, 0]
     straight = matrix[2, 0] == 0 and matrix[2, 1] == 0
-    for axis in range(2):
-        start, step, count = matrix[axis, 1] * row + matrix[axis, 2], matrix[axis, 0], cells.shape[1 - axis]
-        if straight and not folded:
-            place(ramp, start, step, places[axis], count)
-        else:
-            line(ramp, start, step, lines[0])
-            if not straight:
-                line(ramp, matrix[2, 1] * row + matrix[2, 2], matrix[2, 0], lines[1])
-                divide(lines[0], lines[1])
-            if folded:
-                reflect(lines[0], count - 3)
-            place(lines[0], 0.0, 1.0, places[axis], count)
+    if straight and not folded:
+        place(ramp, start, step, places, cells)
+        return
+    values = np.empty_like(ramp)
+    line(ramp, start, step, values)
+    if not straight:
+        line(ramp, matrix[2, 1] * row + matrix[2, 2], matrix[2, 0], spare)
+        divide(values, spare)
+    if folded:
+        reflect(values, cells - 3)
+    place(values, 0.0, 1.0, places, cells)
 
 
 @compiled
@@ -114,34 +110,44 @@ def cut(value: np.int32, shift: np.uint32) -> np.uint8:
 
 
 @compiled
-def luma_row(luma: Bytes, cells: Cells, columns: np.int32, places: Whole, light: Whole) -> None:
+def luma_row(luma: Bytes, row: int, cells: Cells, columns: np.int32, across: Whole, down: Whole, light: Whole) -> None:
     """One row of Y."""
-    across, down, gain, offset, shift = places[0], places[1], light[0], light[1], np.uint32(light[2])
-    for x in range(luma.size):
+    gain, offset, shift = light[0], light[1], np.uint32(light[2])
+    for x in range(across.size):
         value = between(cells[cell_at(across[x], down[x], columns)], across[x], down[x])
-        luma[x] = cut(np.int32(np.int32(value * gain) + offset), shift)
+        luma[row, x] = cut(np.int32(np.int32(value * gain) + offset), shift)
 
 
 @compiled
 def chroma_row(
-    u: Bytes, v: Bytes, cells_u: Cells, cells_v: Cells, columns: np.int32, places: Whole, turn: Whole
+    u: Bytes,
+    v: Bytes,
+    row: int,
+    cells_u: Cells,
+    cells_v: Cells,
+    columns: np.int32,
+    across: Whole,
+    down: Whole,
+    turn: Whole,
 ) -> None:
     """One row of U and of V."""
-    across, down, shift = places[0], places[1], np.uint32(turn[6])
-    from_u, from_v, offset, to_v_from_u, to_v_from_v, offset_v = turn[0], turn[1], turn[2], turn[3], turn[4], turn[5]
-    for x in range(u.size):
+    u_from_u, u_from_v, u_offset, v_from_u, v_from_v, v_offset = turn[0], turn[1], turn[2], turn[3], turn[4], turn[5]
+    shift = np.uint32(turn[6])
+    for x in range(across.size):
         cell = cell_at(across[x], down[x], columns)
         of_u = between(cells_u[cell], across[x], down[x])
         of_v = between(cells_v[cell], across[x], down[x])
-        u[x] = cut(np.int32(np.int32(of_u * from_u) + np.int32(of_v * from_v) + offset), shift)
-        v[x] = cut(np.int32(np.int32(of_u * to_v_from_u) + np.int32(of_v * to_v_from_v) + offset_v), shift)
+        u[row, x] = cut(np.int32(np.int32(of_u * u_from_u) + np.int32(of_v * u_from_v) + u_offset), shift)
+        v[row, x] = cut(np.int32(np.int32(of_u * v_from_u) + np.int32(of_v * v_from_v) + v_offset), shift)
 
 
 @compiled
 def repeat_edge(plane: Bytes, height: int, width: int) -> None:
     """Repeat the last of `height` rows and `width` columns to the end of the plane, as JPEG does."""
     for row in range(height):
-        plane[row, width:] = plane[row, width - 1]
+        last = plane[row, width - 1]
+        for x in range(width, plane.shape[1]):
+            plane[row, x] = last
     for row in range(height, plane.shape[0]):
         plane[row] = plane[height - 1]
 
@@ -152,13 +158,15 @@ def warp_luma(luma: Bytes, size: tuple[int, int], cells: Cells, matrix: Doubles,
 
     `light`: a factor, an offset with rounding, and the number of bits by which the sum is shifted.  # (3,)
     """
-    width = size[1]
-    ramp, lines = np.arange(width).astype(np.float32), np.empty((2, width), np.float32)
-    places, flat = np.empty((2, width), np.int32), cells.reshape(cells.size)
+    columns_in_all = luma.shape[1]  # more than the copy has, but whole vectors
+    ramp, spare = np.arange(columns_in_all).astype(np.float32), np.empty(columns_in_all, np.float32)
+    across, down = np.empty(columns_in_all, np.int32), np.empty(columns_in_all, np.int32)
+    flat, columns = cells.reshape(cells.size), np.int32(cells.shape[1])
     for row in range(size[0]):
-        locate(ramp, lines, places, cells, matrix, row, folded)
-        luma_row(luma[row, :width], flat, np.int32(cells.shape[1]), places, light)
-    repeat_edge(luma, size[0], width)
+        locate(ramp, spare, across, cells.shape[1], matrix, 0, row, folded)
+        locate(ramp, spare, down, cells.shape[0], matrix, 1, row, folded)
+        luma_row(luma, row, flat, columns, across, down, light)
+    repeat_edge(luma, size[0], size[1])
 
 
 @compiled
@@ -166,19 +174,20 @@ def warp_chroma(
     u: Bytes,
     v: Bytes,
     size: tuple[int, int],
-    u_cells: Cells,
-    v_cells: Cells,
+    cells_u: Cells,
+    cells_v: Cells,
     matrix: Doubles,
     folded: bool,
     turn: Whole,
 ) -> None:
     """U and V likewise. `turn`: factors of U and V and an offset for each of the two, and the shift.  # (7,)"""
-    width = size[1]
-    ramp, lines = np.arange(width).astype(np.float32), np.empty((2, width), np.float32)
-    places, columns = np.empty((2, width), np.int32), np.int32(u_cells.shape[1])
-    flat_u, flat_v = u_cells.reshape(u_cells.size), v_cells.reshape(v_cells.size)
+    columns_in_all = u.shape[1]
+    ramp, spare = np.arange(columns_in_all).astype(np.float32), np.empty(columns_in_all, np.float32)
+    across, down = np.empty(columns_in_all, np.int32), np.empty(columns_in_all, np.int32)
+    flat_u, flat_v, columns = cells_u.reshape(cells_u.size), cells_v.reshape(cells_v.size), np.int32(cells_u.shape[1])
     for row in range(size[0]):
-        locate(ramp, lines, places, u_cells, matrix, row, folded)
-        chroma_row(u[row, :width], v[row, :width], flat_u, flat_v, columns, places, turn)
-    repeat_edge(u, size[0], width)
-    repeat_edge(v, size[0], width)
+        locate(ramp, spare, across, cells_u.shape[1], matrix, 0, row, folded)
+        locate(ramp, spare, down, cells_u.shape[0], matrix, 1, row, folded)
+        chroma_row(u, v, row, flat_u, flat_v, columns, across, down, turn)
+    repeat_edge(u, size[0], size[1])
+    repeat_edge(v, size[0], size[1])

@@ -13,7 +13,7 @@ from augmentation.recipe import AugmentParams
 
 PHOTO = cv2.resize(load_sample_images().images[0], (80, 60), interpolation=cv2.INTER_AREA)
 OTHER = cv2.resize(load_sample_images().images[1], (80, 60), interpolation=cv2.INTER_AREA)
-GOLDEN = {"raw": "82ca512e2aac9f60", "jpeg": "c0dd67911be73dfd"}
+GOLDEN = {"raw": "4f91d550ff42f66c", "jpeg": "7f863d89d0a5c50b"}
 PLAIN = {"operations": {}, "mixup": {"probability": 0}, "size": None}
 
 
