@@ -39,7 +39,7 @@ class Draws:
 
     def row(self, i: int) -> dict[str, float]:
         """The values of one copy."""
-        return {name: float(values[i]) for name, values in self.columns.items()}
+        return {name: values.item(i) for name, values in self.columns.items()}
 
 
 def copy_keys(seed: int, view: str, source_ids: Sequence[str], copies: Sequence[int] | npt.NDArray[Any]) -> Keys:

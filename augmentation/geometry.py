@@ -17,11 +17,10 @@ from augmentation.recipe import Border
 Pixels = npt.NDArray[np.uint8]
 Floats = npt.NDArray[np.float64]
 Row = dict[str, float]
+Nine = tuple[float, float, float, float, float, float, float, float, float]  # a 3 x 3 matrix, row by row
 Linear = tuple[float, float, float, float]  # a 2 x 2 matrix, row by row
 BORDERS = {"constant": cv2.BORDER_CONSTANT, "replicate": cv2.BORDER_REPLICATE, "reflect": cv2.BORDER_REFLECT_101}
 STRIP_PIXELS = 16_384  # 64 KB of four channels
-DOUBLE = np.array([[2, 0, 0.5], [0, 2, 0.5], [0, 0, 1]])  # a chroma sample lies amid four of luma
-HALVE = np.array([[0.5, 0, -0.25], [0, 0.5, -0.25], [0, 0, 1]])
 IDENTITY = (1, 0, 0, 0, 1, 0, 0, 0, 1)
 CORNERS = np.array([[-0.5, -0.5], [0.5, -0.5], [0.5, 0.5], [-0.5, 0.5]])
 
@@ -55,19 +54,20 @@ def copy_matrix(
     if fit == "pad":
         vertical = horizontal = min(vertical, horizontal)
     x, y = width / prepared[1], height / prepared[0]
+    middle_x, middle_y = (prepared[1] - 1) / 2, (prepared[0] - 1) / 2
     a, b, c, d = linear_part(row, height, width)
-    drawn = np.array([[a * x, b * y, 0], [c * x, d * y, 0], [0, 0, 1]])
+    rows = [[a * x, b * y, -a * x * middle_x - b * y * middle_y], [c * x, d * y, -c * x * middle_x - d * y * middle_y]]
+    rows.append([0.0, 0.0, 1.0])
     if "perspective_fraction_a" in row:
-        drawn = perspective(row, height, width) @ drawn
-    shift_x, shift_y = row.get("shift_fraction_x", 0.0), row.get("shift_fraction_y", 0.0)
-    left, top = ((side - 1) / 2 for side in (target[1], target[0]))
-    forth = np.array([
-        [horizontal, 0, left + horizontal * shift_x * width],
-        [0, vertical, top + vertical * shift_y * height],
-        [0, 0, 1],
+        rows = (perspective(row, height, width) @ rows).tolist()
+    left = (target[1] - 1) / 2 + horizontal * row.get("shift_fraction_x", 0.0) * width
+    top = (target[0] - 1) / 2 + vertical * row.get("shift_fraction_y", 0.0) * height
+    across, down, depth = rows
+    return np.array([
+        [horizontal * i + left * j for i, j in zip(across, depth, strict=True)],
+        [vertical * i + top * j for i, j in zip(down, depth, strict=True)],
+        depth,
     ])  # fmt: skip
-    matrix: Floats = forth @ drawn @ moved((1 - prepared[1]) / 2, (1 - prepared[0]) / 2)
-    return matrix
 
 
 def linear_part(row: Row, height: int, width: int) -> Linear:
@@ -109,22 +109,22 @@ def moved(x: float, y: float) -> Floats:
     return np.array([[1, 0, x], [0, 1, y], [0, 0, 1.0]])
 
 
-def inverse(matrix: Floats) -> Floats:
-    """From points of the copy back to the source, by cofactors; an affine matrix stays exactly affine.  # (3, 3)"""
+def inverse(matrix: Floats) -> Nine:
+    """From points of the copy back to the source, by cofactors: an affine matrix stays exactly affine."""
     (a, b, c), (d, e, f), (g, h, i) = matrix.tolist()
-    cofactors = np.array([
-        [e * i - f * h, c * h - b * i, b * f - c * e],
-        [f * g - d * i, a * i - c * g, c * d - a * f],
-        [d * h - e * g, b * g - a * h, a * e - b * d],
-    ])  # fmt: skip
-    result: Floats = cofactors / cofactors[2, 2]
-    return result
+    whole = a * e - b * d
+    return (
+        (e * i - f * h) / whole, (c * h - b * i) / whole, (b * f - c * e) / whole,
+        (f * g - d * i) / whole, (a * i - c * g) / whole, (c * d - a * f) / whole,
+        (d * h - e * g) / whole, (b * g - a * h) / whole, 1.0,
+    )  # fmt: skip
 
 
-def halved(matrix: Floats) -> Floats:
-    """The same map between planes of half the resolution.  # (3, 3)"""
-    result: Floats = HALVE @ matrix @ DOUBLE
-    return result
+def halved(nine: Nine) -> Nine:
+    """The same map between planes of half the resolution, whose samples lie amid 2 x 2 of the others."""
+    a, b, c, d, e, f, g, h, i = nine
+    c, f, i = c + (a + b) / 2, f + (d + e) / 2, i + (g + h) / 2
+    return a - g / 2, b - h / 2, c / 2 - i / 4, d - g / 2, e - h / 2, f / 2 - i / 4, 2 * g, 2 * h, i
 
 
 def warp(wide: Pixels, matrix: Floats, target: tuple[int, int], border: Border) -> Pixels:

@@ -27,7 +27,7 @@ Row = dict[str, float]
 Planes = list[Pixels]  # Y, U, V; Y has an even number of rows, and U and V have a multiple of STEP columns
 
 
-Whole = npt.NDArray[np.int32]
+Whole = tuple[int, ...]
 Colour = tuple[Whole, Whole]  # what `jitter` makes for Y, and for U and V
 Cells = npt.NDArray[np.uint32]
 
@@ -175,14 +175,13 @@ def jitter(row: Row, grey_mean: float) -> Colour:
 
 def fixed(rows: list[tuple[float, ...]]) -> Whole:
     """Factors and an offset for each row, and the shift, as large as the sums of a warp leave room for in 32 bits."""
-    reach = max(sum(abs(factor) for factor in factors) * 255 + abs(offset) for *factors, offset in rows)
+    reach = max(255 * sum(map(abs, factors)) + abs(offset) for *factors, offset in rows)
     bits = min(13, 24 - math.frexp(reach + 1)[1])
-    numbers = [
-        number
-        for *factors, offset in rows
-        for number in (*(round(factor * 2**bits) for factor in factors), round((offset + 0.5) * 2 ** (bits + 7)))
-    ]
-    return np.array([*numbers, bits + 7], dtype=np.int32)
+    numbers: list[int] = []
+    for *factors, offset in rows:
+        numbers += [round(math.ldexp(factor, bits)) for factor in factors]
+        numbers.append(round(math.ldexp(offset + 0.5, bits + 7)))
+    return (*numbers, bits + 7)
 
 
 def add_gaussian(planes: Planes, sigma: float, random: PixelRandom) -> Planes:

@@ -17,7 +17,6 @@ Bytes = npt.NDArray[np.uint8]
 Cells = npt.NDArray[np.uint32]
 Whole = npt.NDArray[np.int32]
 Singles = npt.NDArray[np.float32]
-Doubles = npt.NDArray[np.float64]
 
 
 @compiled
@@ -67,18 +66,25 @@ def place(ramp: Singles, start: float, step: float, places: Whole, cells: int) -
 
 @compiled
 def locate(
-    ramp: Singles, spare: Singles, places: Whole, cells: int, matrix: Doubles, axis: int, row: int, folded: bool
+    ramp: Singles,
+    spare: Singles,
+    places: Whole,
+    cells: int,
+    matrix: tuple[float, ...],
+    axis: int,
+    row: int,
+    folded: bool,
 ) -> None:
     """Where the pixels of a row of the copy lie along an axis of the source: places among this many cells."""
-    start, step = matrix[axis, 1] * row + matrix[axis, 2], matrix[axis, 0]
-    straight = matrix[2, 0] == 0 and matrix[2, 1] == 0
+    start, step = matrix[3 * axis + 1] * row + matrix[3 * axis + 2], matrix[3 * axis]
+    straight = matrix[6] == 0 and matrix[7] == 0
     if straight and not folded:
         place(ramp, start, step, places, cells)
         return
     values = np.empty_like(ramp)
     line(ramp, start, step, values)
     if not straight:
-        line(ramp, matrix[2, 1] * row + matrix[2, 2], matrix[2, 0], spare)
+        line(ramp, matrix[7] * row + matrix[8], matrix[6], spare)
         divide(values, spare)
     if folded:
         reflect(values, cells - 3)
@@ -110,9 +116,11 @@ def cut(value: np.int32, shift: np.uint32) -> np.uint8:
 
 
 @compiled
-def luma_row(luma: Bytes, row: int, cells: Cells, columns: np.int32, across: Whole, down: Whole, light: Whole) -> None:
+def luma_row(
+    luma: Bytes, row: int, cells: Cells, columns: np.int32, across: Whole, down: Whole, light: tuple[int, ...]
+) -> None:
     """One row of Y."""
-    gain, offset, shift = light[0], light[1], np.uint32(light[2])
+    gain, offset, shift = np.int32(light[0]), np.int32(light[1]), np.uint32(light[2])
     for x in range(across.size):
         value = between(cells[cell_at(across[x], down[x], columns)], across[x], down[x])
         luma[row, x] = cut(np.int32(np.int32(value * gain) + offset), shift)
@@ -128,10 +136,11 @@ def chroma_row(
     columns: np.int32,
     across: Whole,
     down: Whole,
-    turn: Whole,
+    turn: tuple[int, ...],
 ) -> None:
     """One row of U and of V."""
-    u_from_u, u_from_v, u_offset, v_from_u, v_from_v, v_offset = turn[0], turn[1], turn[2], turn[3], turn[4], turn[5]
+    u_from_u, u_from_v, u_offset = np.int32(turn[0]), np.int32(turn[1]), np.int32(turn[2])
+    v_from_u, v_from_v, v_offset = np.int32(turn[3]), np.int32(turn[4]), np.int32(turn[5])
     shift = np.uint32(turn[6])
     for x in range(across.size):
         cell = cell_at(across[x], down[x], columns)
@@ -153,8 +162,10 @@ def repeat_edge(plane: Bytes, height: int, width: int) -> None:
 
 
 @compiled
-def warp_luma(luma: Bytes, size: tuple[int, int], cells: Cells, matrix: Doubles, folded: bool, light: Whole) -> None:
-    """Y of a copy of this size, from the cells at the points that the matrix (3, 3) gives; its edge is repeated.
+def warp_luma(
+    luma: Bytes, size: tuple[int, int], cells: Cells, matrix: tuple[float, ...], folded: bool, light: tuple[int, ...]
+) -> None:
+    """Y of a copy of this size, from the cells at the points that the matrix gives, row by row; its edge is repeated.
 
     `light`: a factor, an offset with rounding, and the number of bits by which the sum is shifted.  # (3,)
     """
@@ -176,9 +187,9 @@ def warp_chroma(
     size: tuple[int, int],
     cells_u: Cells,
     cells_v: Cells,
-    matrix: Doubles,
+    matrix: tuple[float, ...],
     folded: bool,
-    turn: Whole,
+    turn: tuple[int, ...],
 ) -> None:
     """U and V likewise. `turn`: factors of U and V and an offset for each of the two, and the shift.  # (7,)"""
     columns_in_all = u.shape[1]
