@@ -172,6 +172,12 @@ def limit_simplejpeg(sources: Sequence[Array], finished: Sequence[Array], file: 
     file.flush()
 
 
+def remove_shards(folder: Path) -> None:
+    """Delete what the turn before wrote: giving its blocks back is no part of writing copies for the first time."""
+    for path in folder.glob("shard-*.tar"):
+        path.unlink()
+
+
 def cpu_seconds(function: Callable[[], Any]) -> float:
     """CPU time of this process."""
     started = time.process_time()
@@ -200,9 +206,10 @@ def speed(name: str, size: tuple[int, int], scratch: Path) -> dict[str, Any]:
         }
         for peer, make in (("albumentations", with_albumentations()), ("torchvision", with_torchvision())):
             candidates[peer] = None if make is None else partial(appended, sources, file, make)
-        taken = turns({name: function for name, function in candidates.items() if function is not None})
+        taken = turns({name: function for name, function in candidates.items() if function is not None}, folder)
     ratios = {name: float(np.median(seconds / taken["ours"])) for name, seconds in taken.items()}
     return {
+        "copies_per_source": COPIES,
         "images_per_s": round(SOURCES * COPIES / float(np.median(taken["ours"])), 1),
         **{f"vs_{peer}": round(ratios[peer], 2) for peer in ("albumentations", "torchvision") if peer in ratios},
         "of_limit": round(min(ratios["limit_opencv"], ratios["limit_simplejpeg"]), 3),
@@ -213,11 +220,12 @@ def speed(name: str, size: tuple[int, int], scratch: Path) -> dict[str, Any]:
     }
 
 
-def turns(candidates: dict[str, Callable[[], Any]]) -> dict[str, Array]:
+def turns(candidates: dict[str, Callable[[], Any]], folder: Path) -> dict[str, Array]:
     """CPU seconds of each candidate in each turn; the first warms up.  # (ROUNDS,)"""
     times: dict[str, list[float]] = {name: [] for name in candidates}
     for _ in range(ROUNDS + 1):
         for name, function in candidates.items():
+            remove_shards(folder)
             times[name].append(cpu_seconds(function))
     return {name: np.array(seconds[1:]) for name, seconds in times.items()}
 
@@ -234,6 +242,7 @@ def two_workers(folder: Path, size: tuple[int, int]) -> dict[str, float]:
     for _ in range(3):
         seconds = {}
         for workers in (1, 2):
+            remove_shards(folder)
             started = time.perf_counter()
             peaks = list(run(job, tasks, workers=workers, backend="loky"))
             seconds[workers] = time.perf_counter() - started
