@@ -43,7 +43,7 @@ from storage.paths import Below, Stamp
 from storage.shards import ShardWriter
 
 EXAMPLES = 100  # problems that one shard tells in full
-AT_ONCE = 2**18  # bytes of pixels that are decoded before they are encoded
+AT_ONCE = 2**18  # bytes of pixels and of files that are decoded before they are encoded or kept
 POSITION = struct.Struct("<q")
 KEPT = "kept as they were"
 Taken = tuple[BGR, bytes]  # canonical pixels, and the file's own bytes of them or none
@@ -76,7 +76,7 @@ def run(task: Task) -> Outcome:
             if taken is None:
                 continue
             images.append((position, row["image_id"], taken))
-            waiting += taken[0].nbytes
+            waiting += taken[0].nbytes + len(taken[1])
             if waiting >= AT_ONCE:
                 store(images, shard, task, facts)
                 images, waiting = [], 0

@@ -25,6 +25,7 @@ MARK = re.compile(rb"\xff[^\x00]")  # within coded pixels, a byte 0xff that is n
 SAMPLINGS = tuple(map(bytes.fromhex, ("11", "111111", "211111", "121111", "221111")))  # grey, 4:4:4, :2:2, :4:0, :2:0
 LONGEST_SIDE = 65_500
 CHANNELS = {b"\x08\0\0\0\0": 1, b"\x08\2\0\0\0": 3}  # of an 8-bit grey or RGB PNG whose lines stand in order
+TABLES_TAKE = 4096  # bytes at most, where there is one of each
 WINDOW = 32_768  # bytes that deflate looks back at most
 MOVING = (b"tRNS", b"acTL", b"fcTL", b"fdAT")  # transparency and animation
 
@@ -34,8 +35,10 @@ def bare(data: bytes, encoding: str, *, width: int, height: int) -> bytes | None
     if not 0 < max(width, height) <= LONGEST_SIDE:
         return None
     if encoding == "jpeg":
-        return _jpeg(data, width, height) if data.startswith(b"\xff\xd8\xff") else None
-    return _png(data, width, height) if data.startswith(PNG) else None
+        found = _jpeg(data, width, height) if data.startswith(b"\xff\xd8\xff") else None
+    else:
+        found = _png(data, width, height) if data.startswith(PNG) else None
+    return found if found and len(found) <= 6 * width * height + TABLES_TAKE else None  # twice the pixels
 
 
 def _jpeg(data: bytes, width: int, height: int) -> bytes | None:

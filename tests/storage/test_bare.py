@@ -131,6 +131,7 @@ ANEW: dict[str, tuple[str, bytes]] = {
     "long claim of a segment": ("jpeg", JPEG[:2] + b"\xff\xe1\xff\xff" + JPEG[2:]),
     "interval of four bytes": ("jpeg", JPEG[:2] + b"\xff\xdd\0\6\0\0\0\0" + JPEG[2:]),
     "no choice of tables": ("jpeg", edited(KEPT["grey"][1], "ffda000801 01 00", "ffda000701 01")),
+    "tables without end": ("jpeg", JPEG[:2] + 400 * JPEG[20 : 20 + 69] + JPEG[2:]),
     "two starts": ("jpeg", JPEG[:2] + JPEG),
     "bytes that fill": ("jpeg", edited(JPEG, "ffdb", "ffffdb")),
     "bytes that fill at the end": ("jpeg", JPEG[:-2] + b"\xff" + JPEG[-2:]),
