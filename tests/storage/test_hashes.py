@@ -6,7 +6,7 @@ import pytest
 from PIL import Image
 from sklearn.datasets import load_sample_image
 
-from storage.hashes import KEPT, SIDE, eight_forms, hash_bits, hashes_of, perceptual_hash, small_grey
+from storage.hashes import KEPT, SIDE, digest_of, eight_forms, hash_bits, hashes_of, perceptual_hash, small_grey
 
 PHOTO = load_sample_image("china.jpg")
 
@@ -49,6 +49,20 @@ def test_many_together_are_each_alone_and_the_transform_is_opencvs() -> None:
     whole[0, 0] = False
     assert (hash_bits(together[:1])[0] == whole).all()
     assert hashes_of([]) == []
+
+
+@pytest.mark.parametrize("size", [(28, 28), (73, 74), (75, 74), (427, 640)])
+def test_the_digest_is_equal_for_equal_pixels_only(size: tuple[int, int]) -> None:
+    picture = np.asarray(Image.fromarray(PHOTO).resize(size))
+    own = digest_of(picture)
+    assert len(own) == 64
+    assert own == digest_of(np.asfortranarray(picture)) == digest_of(picture.copy())
+    others = [picture.reshape(size[0], size[1], 3)] if size[0] != size[1] else []  # the same bytes, another size
+    for place in (0, picture.size // 2, picture.size - 1):
+        other = picture.copy()
+        other.reshape(-1)[place] ^= 1
+        others.append(other)
+    assert len({own, *map(digest_of, others)}) == len(others) + 1
 
 
 def test_a_picture_without_contrast_has_no_bits() -> None:
