@@ -48,7 +48,7 @@ class Prepared:
     @property
     def most_bytes(self) -> int:
         """What it takes once its copies were made both ways."""
-        return self.pixels.nbytes * 5
+        return self.pixels.nbytes * 4
 
     @cached_property
     def wide(self) -> Pixels:
@@ -61,9 +61,9 @@ class Prepared:
         return planar.from_rgb(self.pixels)
 
     @cached_property
-    def cells(self) -> list[planar.Cells]:
-        """Y, U and V for the warp."""
-        return planar.packed(self.planes, (self.pixels.shape[0], self.pixels.shape[1]), self.border)
+    def padded(self) -> list[Pixels]:
+        """Y, U and V with a border, for the warp."""
+        return planar.padded(self.planes, (self.pixels.shape[0], self.pixels.shape[1]), self.border)
 
 
 class Copier:

@@ -17,7 +17,6 @@ from typing import Protocol
 
 import cv2
 import numpy as np
-import numpy.typing as npt
 
 from augmentation import geometry, operations
 from augmentation.noise import PixelRandom, Pixels, as_pixels, normal_table, table_factor
@@ -29,7 +28,6 @@ Planes = list[Pixels]  # Y, U, V; Y has an even number of rows, and U and V have
 
 Whole = tuple[int, ...]
 Colour = tuple[Whole, Whole]  # what `jitter` makes for Y, and for U and V
-Cells = npt.NDArray[np.uint32]
 
 
 class Prepared(Protocol):
@@ -44,8 +42,8 @@ class Prepared(Protocol):
         """What `from_rgb` makes of them."""
 
     @property
-    def cells(self) -> list[Cells]:
-        """What `packed` makes of the planes."""
+    def padded(self) -> Planes:
+        """What `padded` makes of the planes."""
 
 
 SCALES = (1, 2, 2)
@@ -105,17 +103,13 @@ def plane_shape(size: tuple[int, int]) -> tuple[int, int]:
     return -(-size[0] // 2), -(-size[1] // (2 * STEP)) * STEP
 
 
-def packed(planes: Planes, size: tuple[int, int], border: Border) -> list[Cells]:
-    """Cells of 2 x 2 pixels for the warp, one array for each plane of a source of this size, with its border."""
-    from augmentation import warp_kernels
-
+def padded(planes: Planes, size: tuple[int, int], border: Border) -> Planes:
+    """The planes of a source of this size with the border that the warp needs: one pixel before them, some behind."""
     result = []
     for plane, scale, outside in zip(planes, SCALES, yuv(border.colour), strict=True):
         whole = plane[: -(-size[0] // scale), : -(-size[1] // scale)]
-        padded = cv2.copyMakeBorder(whole, 1, 2, 1, 2, geometry.BORDERS[border.mode], value=outside)
-        cells = np.empty((whole.shape[0] + 2, whole.shape[1] + 2), dtype=np.uint32)
-        warp_kernels.pack(as_pixels(padded), cells)
-        result.append(cells)
+        around = cv2.copyMakeBorder(whole, 1, 2, 1, 4, geometry.BORDERS[border.mode], value=outside)
+        result.append(as_pixels(around))
     return result
 
 
@@ -131,7 +125,7 @@ def placed(
     tall, wide = plane_shape(target)
     luma, u, v = (np.empty(shape, dtype=np.uint8) for shape in ((2 * tall, 2 * wide), (tall, wide), (tall, wide)))
     back, folded = geometry.inverse(matrix), border.mode == "reflect"
-    of_luma, of_u, of_v = source.cells
+    of_luma, of_u, of_v = source.padded
     warp_kernels.warp_luma(luma, target, of_luma, back, folded, light)
     size = (tall, (target[1] + 1) // 2)
     warp_kernels.warp_chroma(u, v, size, of_u, of_v, geometry.halved(back), folded, turn)
