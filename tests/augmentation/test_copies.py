@@ -47,9 +47,10 @@ def test_single_and_batch_are_one_function():
 @pytest.mark.parametrize("encoding", GOLDEN)
 def test_the_golden_copy(encoding):
     """Bytes may change with the versions of OpenCV and libjpeg-turbo; this says when they do."""
-    versions = (cv2.__version__, simplejpeg.__version__)
-    if versions != ("5.0.0", "1.9.0") or "AVX2" not in cv2.getCPUFeaturesLine():
-        pytest.skip("other versions and processors round otherwise")
+    if (cv2.__version__, simplejpeg.__version__) != ("5.0.0", "1.9.0"):
+        pytest.skip("other versions round otherwise")
+    if encoding == "raw" and "AVX2" not in cv2.getCPUFeaturesLine():
+        pytest.skip("OpenCV's warp of RGB rounds otherwise on other processors; that of planes is our own")
     maker = copier(operations={"rotate": {}, "blur": {}, "noise": {}}, encoding=encoding)
     data = maker.encode_drawn(maker.prepare(PHOTO), maker.draw(["a"], [3]), 0)
     assert hashlib.sha256(data.tobytes()).hexdigest()[:16] == GOLDEN[encoding]
