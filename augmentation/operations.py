@@ -35,7 +35,7 @@ def apply(pixels: Pixels, row: Row, random: PixelRandom, *, grey_mean: float) ->
         pixels = as_pixels(cv2.LUT(pixels, np.rint(255 * (np.arange(256) / 255) ** exponent).astype(np.uint8)))
     if darkness := row.get("shadow_darkness"):
         pixels = documents.shadow(pixels, darkness, random)
-    angle = random.uniform(0, math.pi)  # of a motion
+    angle = random.uniform(0, math.pi) if row.get("motion_length") else 0.0
     if row.get("noise_first"):
         pixels = lens(sensor(pixels, row, random), row, angle)
     else:
@@ -110,12 +110,10 @@ def gaussian_blur(pixels: Pixels, sigma: float) -> Pixels:
     weights = gaussian_kernel(round(sigma, 2))
     if len(weights) == 1:
         return pixels
-    source = np.ascontiguousarray(pixels)
-    blurred = np.empty_like(source)
-    height, width = source.shape[:2]
-    lines = (height, source.size // height)
-    blur_kernels.blur(source.reshape(lines), blurred.reshape(lines), weights, lines[1] // width)
-    return blurred
+    lines = np.ascontiguousarray(pixels).reshape(pixels.shape[0], -1)
+    blurred = np.empty_like(lines)
+    blur_kernels.blur(lines, blurred, weights, lines.shape[1] // pixels.shape[1])
+    return blurred.reshape(pixels.shape)
 
 
 @lru_cache(maxsize=1024)

@@ -140,7 +140,8 @@ def yuv(colour: tuple[int, int, int]) -> tuple[float, ...]:
 
 def apply(planes: Planes, row: Row, random: PixelRandom) -> Planes:
     """All drawn operations from lens to sensor, in the order of `operations.apply`; `planes` may be overwritten."""
-    angle, sigma = random.uniform(0, math.pi), row.get("noise_sigma", 0.0)
+    angle = random.uniform(0, math.pi) if row.get("motion_length") else 0.0
+    sigma = row.get("noise_sigma", 0.0)
     if sigma and row.get("noise_first"):
         planes = add_gaussian(planes, sigma, random)
     planes = [operations.lens(plane, row, angle, scale=scale) for plane, scale in zip(planes, SCALES, strict=True)]

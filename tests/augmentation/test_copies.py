@@ -13,7 +13,7 @@ from augmentation.recipe import AugmentParams
 
 PHOTO = cv2.resize(load_sample_images().images[0], (80, 60), interpolation=cv2.INTER_AREA)
 OTHER = cv2.resize(load_sample_images().images[1], (80, 60), interpolation=cv2.INTER_AREA)
-GOLDEN = {"raw": "4f91d550ff42f66c", "jpeg": "7f863d89d0a5c50b"}
+GOLDEN = {"raw": "5f02d804e9c74c23", "jpeg": "531296071646ee92"}
 PLAIN = {"operations": {}, "mixup": {"probability": 0}, "size": None}
 
 

@@ -94,7 +94,7 @@ def test_a_new_result_replaces_the_old_one_whole(contest, tmp_path):
 
 
 def test_what_is_remembered_of_the_sources_is_bounded_in_bytes(contest, monkeypatch):
-    monkeypatch.setattr("augmentation.writing.REMEMBERED", 5 * 28 * 28 * 9)
+    monkeypatch.setattr("augmentation.writing.REMEMBERED", 5 * 28 * 28 * 12)
     sources = Sources(contest.index.folder, dict(enumerate(read_places(contest.index.train))), Copier(AugmentParams()))
     for position in range(12):
         assert np.array_equal(sources.prepared(position).pixels, contest.images[position])
