@@ -7,6 +7,9 @@ Geometry and lens treat each plane alike, jitter is the same linear map as in RG
 plane, the variances that independent noise in R, G and B has after conversion to 4:2:0, and its correlation of Y with
 U and V. What differs from RGB: colours are cut to what can be shown once, by the reader, not after each operation;
 chroma is averaged before, not after, the operations; U and V share no more noise than they have in common with Y.
+
+Warp and jitter, Gaussian blur and noise are compiled kernels (compiling.py), which give the same bytes on every
+processor. They are compiled at the first copy, in less than ten seconds, and kept for all later runs.
 """
 
 from __future__ import annotations
@@ -47,7 +50,7 @@ class Prepared(Protocol):
 
 
 SCALES = (1, 2, 2)
-STEP = 16  # columns at a time: OpenCV takes those that are left one by one, which costs a quarter of a blur
+STEP = 16  # columns at a time: whole vectors of the kernels, which take what is left of a row one by one
 FORMS = {
     "flip", "rotate", "shift", "scale", "shear", "perspective", "jitter", "blur", "motion", "defocus", "sharpen",
     "downscale", "noise", "jpeg",
