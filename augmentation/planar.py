@@ -61,7 +61,7 @@ TO_YUV = np.array(
 COVARIANCE = TO_YUV @ TO_YUV.T  # of Y, U and V where R, G and B have independent noise of variance 1
 LUMA = math.sqrt(COVARIANCE[0, 0])  # 0.668: standard deviation in Y
 SHARES = [  # of U and of V: slope upon the noise of Y, and standard deviation beside it, in the mean of 2 x 2
-    (slope, math.sqrt(variance - slope**2 * COVARIANCE[0, 0]) / 2)
+    (float(slope), math.sqrt(variance - slope**2 * COVARIANCE[0, 0]) / 2)
     for slope, variance in zip(COVARIANCE[0, 1:] / COVARIANCE[0, 0], np.diag(COVARIANCE)[1:], strict=True)
 ]
 FROM_IQ = (TO_YUV @ operations.FROM_YIQ)[1:, 1:]
@@ -177,8 +177,8 @@ def fixed(rows: list[tuple[float, ...]]) -> Whole:
     bits = min(13, 24 - math.frexp(reach + 1)[1])
     numbers: list[int] = []
     for *factors, offset in rows:
-        numbers += [round(math.ldexp(factor, bits)) for factor in factors]
-        numbers.append(round(math.ldexp(offset + 0.5, bits + 7)))
+        numbers += [round(factor * 2**bits) for factor in factors]
+        numbers.append(round((offset + 0.5) * 2 ** (bits + 7)))
     return (*numbers, bits + 7)
 
 
