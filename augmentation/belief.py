@@ -1,7 +1,6 @@
 """What noise fitting believes about the test's noise: a range and a probability for each knob of a recipe.
 
-A knob moves to the range [low, high] and the probability whose readings are distributed like the test's. Where the
-neutral value explains the test as well, it stays neutral: what cannot be seen is not claimed.
+Copies are drawn by a belief; explorers are drawn farther away in some of their columns, to see what would change.
 """
 
 from __future__ import annotations
@@ -13,7 +12,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from augmentation.recipe import columns_of, ranges_of
+from augmentation.recipe import Operations, columns_of, ranges_of
 
 Floats = npt.NDArray[np.float64]
 SEARCH: dict[str, tuple[float, float]] = {  # where each knob is looked for at first; it may move beyond
@@ -29,26 +28,19 @@ SEARCH: dict[str, tuple[float, float]] = {  # where each knob is looked for at f
     "noise.sigma": (0, 60),
     "salt_pepper.fraction": (0, 0.05),
     "jpeg.quality": (10, 100),
+    "rotate.degrees": (-180, 180),
+    "shift.fraction": (-0.3, 0.3),
+    "scale.factor": (0.5, 1.5),
 }
-COINS = ("noise.before_blur",)
-TRIED: dict[str, tuple[float, ...]] = {  # geometry cannot be read off single images; a few settings are compared
-    "rotate.degrees": (10, 20, 30, 45, 60, 90, 180),
-    "shift.fraction": (0.05, 0.1, 0.2),
-    "scale.factor": (0.1, 0.2, 0.3),
-    "flip.horizontal": (0.5,),
-    "flip.vertical": (0.5,),
-}
-FAR = 0.15  # share of copies that explore beyond the belief, for each knob on its own
-N_BINS = 12
-N_LEVELS = 48
-ODDS = np.arange(21) / 20
-TOLERANCE = 4e-4  # squared distance of distributions that a thousand images cannot tell from none
-TEMPERATURE = 1e-4  # candidates so close to the best are averaged
+COINS = ("flip.horizontal", "flip.vertical", "noise.before_blur")
+SYMMETRIC = ("rotate", "shift", "scale")  # nothing in a test prefers a side
+FIRST = {"noise": 0.8, "blur": 0.3, "motion": 0.3, "downscale": 0.3}  # probabilities at first; all else is neutral
+FAR = 0.2  # share of the explorers' columns that explore
 
 
 @dataclass(frozen=True)
 class Knob:
-    """One range of a recipe, or a coin, whose probability alone is looked for."""
+    """One range of a recipe; or a coin, whose value is 0 or 1."""
 
     operation: str
     field: str
@@ -61,164 +53,122 @@ class Knob:
     probability: float
     single: bool  # the only range of its operation, so that its probability can be told
     coin: bool = False
-    frozen: bool = False  # found to be unneeded: stays neutral
+    symmetric: bool = False  # about the neutral point
 
     @property
     def name(self) -> str:
         """As in params.yaml."""
         return f"{self.operation}.{self.field}"
 
+    @property
+    def parameters(self) -> int:
+        """How many numbers it may choose, its probability aside."""
+        return 0 if self.coin else 1 if self.symmetric else 2
+
 
 def first_belief() -> list[Knob]:
-    """Noise and blur anywhere, everything else neutral."""
-    read = [range_knob(place, search) for place, search in SEARCH.items()] + [coin_knob(place) for place in COINS]
-    widths = [without(range_knob(place, (-1, 1))) for place in TRIED if not place.startswith("flip.")]
-    coins = [without(coin_knob(place)) for place in TRIED if place.startswith("flip.")]
-    return [*read, *widths, *coins]
-
-
-def settings(knob: Knob) -> list[Knob]:
-    """What is worth comparing as a whole: geometry at some strengths; everything else always on, or not at all."""
-    if knob.name in TRIED and knob.coin:
-        return [replace(knob, probability=0.5)]
-    if knob.name in TRIED:
-        return [replace(knob, low=knob.neutral - width, high=knob.neutral + width) for width in TRIED[knob.name]]
-    if does_nothing(knob):
-        return []
-    always = [replace(knob, probability=1.0, single=False)] if knob.single and knob.probability < 1 else []
-    return [*always, without(knob)]
+    """Noise and the kinds of blur anywhere, so that all of them are seen alone and together; all else neutral."""
+    return [range_knob(place, search) for place, search in SEARCH.items()] + [coin_knob(place) for place in COINS]
 
 
 def range_knob(place: str, search: tuple[float, float]) -> Knob:
     """A knob for a range of the schema, as in "blur.sigma"."""
     operation, field = place.split(".")
     ranges = ranges_of(operation)
-    extra = ranges[field]
-    columns = tuple(columns_of(operation, field))
-    low, high = search if operation in ("blur", "noise") else (extra["neutral"], extra["neutral"])
-    single = len(ranges) == 1
+    extra, symmetric = ranges[field], operation in SYMMETRIC
+    single = len(ranges) == 1 and not symmetric
+    low, high = search if operation in FIRST else (extra["neutral"], extra["neutral"])
     return Knob(
-        operation, field, columns, extra["bounds"], search, extra["neutral"], low, high, 0.8 if single else 1.0, single
+        operation, field, tuple(columns_of(operation, field)), extra["bounds"], search, extra["neutral"], low, high,
+        FIRST.get(operation, 0.0) if single else 1.0, single, symmetric=symmetric,
     )  # fmt: skip
-
-
-def neutral_entry(operation: str) -> dict[str, Any]:
-    """All ranges of an operation at their neutral points."""
-    return {field: [extra["neutral"], extra["neutral"]] for field, extra in ranges_of(operation).items()}
 
 
 def coin_knob(place: str) -> Knob:
     """A knob for a coin of the schema, as in "flip.vertical"."""
     operation, field = place.split(".")
     column = "noise_first" if field == "before_blur" else f"{operation}_{field}"
-    return Knob(operation, field, (column,), (0, 1), (0, 1), 0, 0, 1, 0.0, single=False, coin=True)
+    return Knob(operation, field, (column,), (0, 1), (0, 1), 0, 1, 1, 0.0, single=True, coin=True)
 
 
-def reach(knob: Knob, early: bool) -> tuple[float, float]:
-    """Where a knob explores: all of the search range at first, later the neighbourhood of its belief."""
+def reach(knob: Knob, *, early: bool) -> tuple[float, float]:
+    """Where a knob explores: all of the search range at first, later the neighbourhood of its belief.
+
+    So a range grows step by step: of its belief there are many copies, and of explorers few.
+    """
     low, high = knob.search
+    if knob.coin:
+        return 1, 1
     if early:
-        return min(low, knob.low), max(high, knob.high)
-    margin = 0.2 * (knob.high - knob.low) + 0.08 * (high - low)
-    return max(knob.bounds[0], knob.low - margin), min(knob.bounds[1], knob.high + margin)
+        low, high = min(low, knob.low), max(high, knob.high)
+    else:
+        margin = 0.3 * (knob.high - knob.low) + 0.12 * (high - low)
+        low, high = max(knob.bounds[0], knob.low - margin), min(knob.bounds[1], knob.high + margin)
+    if knob.symmetric:
+        width = max(knob.neutral - low, high - knob.neutral)
+        return knob.neutral - width, knob.neutral + width
+    return low, high
 
 
-def draw_belief(
-    knobs: Sequence[Knob], count: int, random: np.random.Generator, *, explore: bool, early: bool = False
-) -> dict[str, Floats]:
-    """Drawn columns of `count` copies; where asked, a share of them explores, for each column on its own."""
+def draw_belief(knobs: Sequence[Knob], count: int, random: np.random.Generator) -> dict[str, Floats]:
+    """Drawn columns of `count` copies."""
     columns: dict[str, Floats] = {}
     for knob in knobs:
-        far = FAR if explore and not knob.frozen else 0.0
         for column in knob.columns:
-            explores = random.random(count) < far
-            odds = np.where(explores, 0.5 if knob.single or knob.coin else 1.0, knob.probability)
-            active = random.random(count) < odds
-            near = random.uniform(knob.low, knob.high, count)
-            values = np.where(explores, random.uniform(*reach(knob, early), count), near)
-            columns[column] = active.astype(np.float64) if knob.coin else np.where(active, values, knob.neutral)
+            active = random.random(count) < knob.probability
+            columns[column] = np.where(active, random.uniform(knob.low, knob.high, count), knob.neutral)
     return columns
 
 
-def moved(knob: Knob, drawn: Floats, read: Floats, wanted: Floats, *, early: bool, step: float) -> Knob:
-    """The knob after a round, `step` of the way to what fits best.
-
-    `drawn` are its values in the copies, `read` what was read off them  # (n_copies * n_columns,)
-    `wanted` is what was read off the test images  # (n_test * n_columns,)
-    """
-    levels = np.quantile(wanted, (np.arange(N_LEVELS) + 1) / (N_LEVELS + 1))
-    target = share_below(wanted, levels)
-    if knob.frozen:
-        return knob
-    if knob.coin:
-        return replace(knob, probability=fitted_odds(drawn, read, levels, target))
-    low, high = reach(knob, early)
-    active = drawn != knob.neutral
-    inside = active & (drawn >= low) & (drawn <= high)
-    place = np.clip(((drawn - low) / (high - low) * N_BINS).astype(int), 0, N_BINS - 1)
-    counts = np.array([np.sum((place == b) & inside) for b in range(N_BINS)], dtype=float)
-    raw = np.stack([share_below(read[(place == b) & inside], levels) for b in range(N_BINS)])
-    near = np.exp(-(((np.arange(N_BINS)[:, None] - np.arange(N_BINS)) / 0.7) ** 2))
-    smooth = near @ (raw * counts[:, None]) / (near @ counts + 1e-9)[:, None]  # (n_bins, n_levels)
-    edges = np.linspace(low, high, N_BINS + 1)
-    home = int(np.clip((knob.neutral - low) / (high - low) * N_BINS, 0, N_BINS - 1))
-    off = share_below(read[~active], levels) if np.sum(~active) >= 50 else smooth[home]
-    candidates = ranges(smooth, off, edges, target, knob)
-    best = candidates[:, 0].min()
-    unexplained = np.mean((off - target) ** 2)
-    if unexplained < best + TOLERANCE or best > unexplained / 2:
-        p, new_low, new_high = (1.0, knob.neutral, knob.neutral)
-    else:
-        weight = np.exp(-(candidates[:, 0] - best) / TEMPERATURE)
-        p, new_low, new_high = (weight / weight.sum()) @ candidates[:, 1:]
-    return replace(
-        knob,
-        low=float((1 - step) * knob.low + step * new_low),
-        high=float((1 - step) * knob.high + step * new_high),
-        probability=float((1 - step) * knob.probability + step * p) if knob.single else 1.0,
-    )
+def draw_explorers(knobs: Sequence[Knob], count: int, random: np.random.Generator, *, early: bool) -> dict[str, Floats]:
+    """The same, but some columns of each copy are drawn from all the knob's reach, or on the way there."""
+    columns = draw_belief(knobs, count, random)
+    for knob in knobs:
+        for column in knob.columns:
+            explores = random.random(count) < FAR
+            active = random.random(count) < (0.5 if knob.coin else 0.9)
+            near, far = random.uniform(knob.low, knob.high, count), random.uniform(*reach(knob, early=early), count)
+            way = np.where(random.random(count) < 0.75, 1.0, random.random(count))
+            values = np.where(active, near + way * (far - near), knob.neutral)
+            columns[column] = np.where(explores, values, columns[column])
+    return columns
 
 
-def ranges(smooth: Floats, off: Floats, edges: Floats, target: Floats, knob: Knob) -> Floats:
-    """All candidates: loss, probability, low, high.  # (n_candidates, 4)"""
-    sums = np.concatenate([np.zeros((1, N_LEVELS)), np.cumsum(smooth, axis=0)])
-    odds = ODDS[2:] if knob.single else np.array([1.0])
-    rows = []
-    span = knob.search[1] - knob.search[0]
-    for i in range(N_BINS):
-        for j in range(i + 1, N_BINS + 1):
-            inside = (sums[j] - sums[i]) / (j - i)
-            losses = np.mean((np.outer(1 - odds, off) + np.outer(odds, inside) - target) ** 2, axis=1)
-            away = (abs(edges[i] - knob.neutral) + abs(edges[j] - knob.neutral)) / span
-            losses += TOLERANCE * odds * away + 0.5 * TOLERANCE * (1 - odds)
-            rows += [(loss, p, edges[i], edges[j]) for loss, p in zip(losses, odds, strict=True)]
-    return np.array(rows)
+def toward(knob: Knob, target: Knob, step: float) -> Knob:
+    """The knob, `step` of the way to the target; the ends of a range go with what is drawn from it."""
+    probability = (1 - step) * knob.probability + step * target.probability
+    share = step * target.probability / probability if probability else step
+    low, high = ((1 - share) * a + share * b for a, b in ((knob.low, target.low), (knob.high, target.high)))
+    return replace(knob, low=low, high=high, probability=probability)
 
 
-def fitted_odds(drawn: Floats, read: Floats, levels: Floats, target: Floats) -> float:
-    """The probability of a coin; 0 where it explains nothing."""
-    off, on = share_below(read[drawn == 0], levels), share_below(read[drawn != 0], levels)
-    losses = np.mean((np.outer(1 - ODDS, off) + np.outer(ODDS, on) - target) ** 2, axis=1)
-    if losses[0] < losses.min() + TOLERANCE:
-        return 0.0
-    weight = np.exp(-(losses - losses.min()) / TEMPERATURE)
-    return float(weight @ ODDS / weight.sum())
+def at_neutral(knob: Knob) -> Knob:
+    """The knob doing nothing; one with a probability keeps its range."""
+    return replace(knob, probability=0.0) if knob.single else replace(knob, low=knob.neutral, high=knob.neutral)
 
 
 def does_nothing(knob: Knob) -> bool:
     """Whether the knob stands at its neutral point, or nearly never moves."""
-    if knob.coin:
-        return knob.probability < 0.05
     width = knob.search[1] - knob.search[0]
     return knob.probability < 0.05 or max(abs(knob.low - knob.neutral), abs(knob.high - knob.neutral)) < 0.01 * width
 
 
-def without(knob: Knob) -> Knob:
-    """The knob at its neutral point for good."""
-    return replace(knob, low=knob.neutral, high=knob.neutral, probability=0.0 if knob.coin else 1.0, frozen=True)
+def as_operations(knobs: Sequence[Knob]) -> Operations:
+    """The belief as a block of params.yaml; what does nothing is left out."""
+    content: dict[str, dict[str, Any]] = {}
+    for name in dict.fromkeys(knob.operation for knob in knobs):
+        group = [knob for knob in knobs if knob.operation == name and not does_nothing(knob)]
+        if group:
+            content[name] = {} if name == "flip" else neutral_entry(name)
+        for knob in group:
+            if knob.coin:
+                content[name][knob.field] = round(knob.probability, 2)
+            else:
+                content[name][knob.field] = [float(f"{knob.low:.3g}"), float(f"{knob.high:.3g}")]
+                content[name]["probability"] = round(min(1.0, knob.probability), 2)
+    return Operations.model_validate(content)
 
 
-def share_below(values: Floats, levels: Floats) -> Floats:
-    """The empirical distribution function at `levels`.  # (n_levels,)"""
-    below: Floats = np.searchsorted(np.sort(values), levels, side="right") / max(1, len(values))
-    return below
+def neutral_entry(operation: str) -> dict[str, Any]:
+    """All ranges of an operation at their neutral points."""
+    return {field: [extra["neutral"], extra["neutral"]] for field, extra in ranges_of(operation).items()}

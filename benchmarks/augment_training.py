@@ -161,7 +161,7 @@ def noise_fit(name: str, budget: int, seeds: int) -> dict[str, Any] | None:
         "f1_true": round(float(f1["true"]), 4),
         "budget_copies": fit.copies,
         "cpu_seconds": round(seconds, 1),
-        "auc_rounds": [round(auc, 3) for auc in fit.auc_rounds],
+        "distances": [round(distance, 2) for distance in fit.distances],
         "fitted": fit.operations.model_dump(exclude_none=True),
     }
 
