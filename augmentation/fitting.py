@@ -37,7 +37,7 @@ PER_ROUND = 1200  # copies, where the budget asks for fewer than the most rounds
 EARLY = 3  # rounds that look everywhere
 BELIEVED = 0.25  # share of a round's copies that are drawn by the belief alone
 STEP = 0.7  # of the way to what the response says
-LEARNT = 15_000  # copies, the latest, that the response is learnt from
+LEARNT = 25_000  # copies, the latest, that the response is learnt from
 FADES = 0.85  # weight of a copy, for each round since
 COMPARED = 2000  # most test images that the search compares with
 JUDGED = 1000  # most images of either side behind an AUC
@@ -64,7 +64,7 @@ class Fit:
     pictures: Pixels  # test images above, fitted copies below  # (height, width, 3)
 
 
-def fit_noise(params: AugmentParams, train: Images, test: Images, *, budget: int = 36_000, seed: int = 0) -> Fit:
+def fit_noise(params: AugmentParams, train: Images, test: Images, *, budget: int = 60_000, seed: int = 0) -> Fit:
     """Fit the operations of `params` to the test images, with at most about `budget` rendered copies.
 
     Images are compared at the size of the recipe. Raises DataError where there are too few images.

@@ -40,7 +40,7 @@ from storage.shards import ShardWriter
 Array = np.ndarray[Any, np.dtype[Any]]
 RESULTS = Path("benchmarks/results/augment.json")
 SIZES = {"443x591": (591, 443), "384": (384, 384), "224": (224, 224)}
-SOURCES, COPIES, ROUNDS = 4, 10, 7
+SOURCES, COPIES, ROUNDS = 8, 10, 7
 SOURCE_PIXELS = 600_000  # of the sources of one task of two workers
 QUALITY = 95
 CHAIN = {
@@ -276,7 +276,7 @@ def main() -> None:
     """Measure what was asked for."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--only", choices=("speed", "noise_fit", "fidelity"))
-    parser.add_argument("--budget", type=int, default=36_000, help="copies that each noise fitting may render")
+    parser.add_argument("--budget", type=int, default=60_000, help="copies that each noise fitting may render")
     parser.add_argument("--seeds", type=int, default=1, help="trainings behind each F1 of noise fitting")
     options = parser.parse_args()
     if options.only in (None, "speed"):

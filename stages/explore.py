@@ -46,7 +46,7 @@ class ExploreParams(Section):
     fit_noise: bool = Field(
         False, description="fit the augmentation to the test images: writes fitted.yaml for augment.strength: fitted"
     )
-    fit_budget: int = Field(36_000, ge=6_000, description="fit_noise: about so many copies are rendered for it")
+    fit_budget: int = Field(60_000, ge=6_000, description="fit_noise: about so many copies are rendered for it")
     seed: int = Field(0, ge=0, description="another seed, another sample")
 
 
