@@ -18,9 +18,8 @@ from numba.extending import intrinsic
 from augmentation.compiling import compiled
 
 Bytes = npt.NDArray[np.uint8]
-Whole = npt.NDArray[np.int32]
-BEHIND = 3  # columns after the last place: the other three bytes of a fetch
 Singles = npt.NDArray[np.float32]
+BEHIND = 3  # columns after the last place: the other three bytes of a fetch
 
 
 def four_bytes(typing: Any, pixels: Any, place: Any) -> Any:
@@ -63,40 +62,24 @@ def reflect(values: Singles, last: float) -> None:
 
 
 @compiled
-def place(ramp: Singles, start: float, step: float, places: Whole, count: int) -> None:
-    """start + step x ramp, in pixels, as places; what lies beyond the outermost border and NaN go there."""
-    first, each, most = np.float32(128 * start + 128.5), np.float32(128 * step), np.float32(128 * (count - 1))
-    for x in range(ramp.size):
-        value = np.float32(first + np.float32(each * ramp[x]))
-        value = value if value > np.float32(0) else np.float32(0)
-        places[x] = np.int32(value if value < most else most)
+def place(value: np.float32, start: np.float32, step: np.float32, most: np.float32) -> np.int32:
+    """start + step x value as a place of 128ths; what lies beyond the outermost border and NaN go there."""
+    found = np.float32(start + np.float32(step * value))
+    found = found if found > np.float32(0) else np.float32(0)
+    return np.int32(found if found < most else most)
 
 
 @compiled
 def locate(
-    ramp: Singles,
-    spare: Singles,
-    places: Whole,
-    count: int,
-    matrix: tuple[float, ...],
-    axis: int,
-    row: int,
-    folded: bool,
+    ramp: Singles, spare: Singles, values: Singles, matrix: tuple[float, ...], axis: int, row: int, last: float
 ) -> None:
-    """Where the pixels of a row of the copy lie along an axis of the source: `count` of them, border included."""
-    start, step = matrix[3 * axis + 1] * row + matrix[3 * axis + 2], matrix[3 * axis]
-    straight = matrix[6] == 0 and matrix[7] == 0
-    if straight and not folded:
-        place(ramp, start, step, places, count)
-        return
-    values = np.empty_like(ramp)
-    line(ramp, start, step, values)
-    if not straight:
+    """Where a row of the copy lies along an axis of the source, in pixels; folded unless `last` is negative."""
+    line(ramp, matrix[3 * axis + 1] * row + matrix[3 * axis + 2], matrix[3 * axis], values)
+    if matrix[6] != 0 or matrix[7] != 0:
         line(ramp, matrix[7] * row + matrix[8], matrix[6], spare)
         divide(values, spare)
-    if folded:
-        reflect(values, count - 3)
-    place(values, 0.0, 1.0, places, count)
+    if last >= 0:
+        reflect(values, last)
 
 
 @compiled
@@ -128,13 +111,22 @@ def cut(value: np.int32, shift: np.uint32) -> np.uint8:
 
 @compiled
 def luma_row(
-    luma: Bytes, row: int, pixels: Bytes, stride: np.int32, across: Whole, down: Whole, light: tuple[int, ...]
+    luma: Bytes,
+    row: int,
+    pixels: Bytes,
+    stride: np.int32,
+    across: Singles,
+    down: Singles,
+    scale: Singles,
+    light: tuple[int, ...],
 ) -> None:
-    """One row of Y."""
+    """One row of Y; `scale` makes places of what `across` and `down` hold."""
     gain, offset, shift = np.int32(light[0]), np.int32(light[1]), np.uint32(light[2])
-    for x in range(across.size):
-        value = between(cell_at(pixels, across[x], down[x], stride), across[x], down[x])
-        luma[row, x] = cut(np.int32(np.int32(value * gain) + offset), shift)
+    start_x, step_x, most_x, start_y, step_y, most_y = scale[0], scale[1], scale[2], scale[3], scale[4], scale[5]
+    for i in range(across.size):
+        x, y = place(across[i], start_x, step_x, most_x), place(down[i], start_y, step_y, most_y)
+        value = between(cell_at(pixels, x, y, stride), x, y)
+        luma[row, i] = cut(np.int32(np.int32(value * gain) + offset), shift)
 
 
 @compiled
@@ -145,19 +137,22 @@ def chroma_row(
     pixels_u: Bytes,
     pixels_v: Bytes,
     stride: np.int32,
-    across: Whole,
-    down: Whole,
+    across: Singles,
+    down: Singles,
+    scale: Singles,
     turn: tuple[int, ...],
 ) -> None:
     """One row of U and of V."""
     u_from_u, u_from_v, u_offset = np.int32(turn[0]), np.int32(turn[1]), np.int32(turn[2])
     v_from_u, v_from_v, v_offset = np.int32(turn[3]), np.int32(turn[4]), np.int32(turn[5])
     shift = np.uint32(turn[6])
-    for x in range(across.size):
-        of_u = between(cell_at(pixels_u, across[x], down[x], stride), across[x], down[x])
-        of_v = between(cell_at(pixels_v, across[x], down[x], stride), across[x], down[x])
-        u[row, x] = cut(np.int32(np.int32(of_u * u_from_u) + np.int32(of_v * u_from_v) + u_offset), shift)
-        v[row, x] = cut(np.int32(np.int32(of_u * v_from_u) + np.int32(of_v * v_from_v) + v_offset), shift)
+    start_x, step_x, most_x, start_y, step_y, most_y = scale[0], scale[1], scale[2], scale[3], scale[4], scale[5]
+    for i in range(across.size):
+        x, y = place(across[i], start_x, step_x, most_x), place(down[i], start_y, step_y, most_y)
+        of_u = between(cell_at(pixels_u, x, y, stride), x, y)
+        of_v = between(cell_at(pixels_v, x, y, stride), x, y)
+        u[row, i] = cut(np.int32(np.int32(of_u * u_from_u) + np.int32(of_v * u_from_v) + u_offset), shift)
+        v[row, i] = cut(np.int32(np.int32(of_u * v_from_u) + np.int32(of_v * v_from_v) + v_offset), shift)
 
 
 @compiled
@@ -172,24 +167,43 @@ def repeat_edge(plane: Bytes, height: int, width: int) -> None:
 
 
 @compiled
+def scale_row(scale: Singles, matrix: tuple[float, ...], row: int) -> None:
+    """What makes places of columns, for a row of an affine map."""
+    for axis in range(2):
+        scale[3 * axis] = np.float32(128 * (matrix[3 * axis + 1] * row + matrix[3 * axis + 2]) + 128.5)
+        scale[3 * axis + 1] = np.float32(128 * matrix[3 * axis])
+
+
+@compiled
+def new_scale(padded: Bytes) -> Singles:
+    """What makes places of pixels: start, step and last place, across and down.  # (6,)"""
+    scale = np.empty(6, np.float32)
+    scale[0] = scale[3] = 128.5
+    scale[1] = scale[4] = 128
+    scale[2], scale[5] = 128 * (padded.shape[1] - BEHIND - 1), 128 * (padded.shape[0] - 2)
+    return scale
+
+
+@compiled
 def warp_luma(
     luma: Bytes, size: tuple[int, int], padded: Bytes, matrix: tuple[float, ...], folded: bool, light: tuple[int, ...]
 ) -> None:
     """Y of a copy of this size, from a padded plane at the points that the matrix gives, row by row.
 
     Its last row and column are repeated to the end of the plane.
-
     `light`: a factor, an offset with rounding, and the number of bits by which the sum is shifted.  # (3,)
     """
-    columns_in_all = luma.shape[1]  # more than the copy has, but whole vectors
-    ramp, spare = np.arange(columns_in_all).astype(np.float32), np.empty(columns_in_all, np.float32)
-    across, down = np.empty(columns_in_all, np.int32), np.empty(columns_in_all, np.int32)
-    flat, stride = padded.reshape(padded.size), np.int32(padded.shape[1])
-    places_across, places_down = padded.shape[1] - BEHIND, padded.shape[0] - 1
+    ramp = np.arange(luma.shape[1]).astype(np.float32)  # more than the copy has, but whole vectors
+    spare, across, down = np.empty_like(ramp), np.empty_like(ramp), np.empty_like(ramp)
+    flat, stride, scale = padded.reshape(padded.size), np.int32(padded.shape[1]), new_scale(padded)
     for row in range(size[0]):
-        locate(ramp, spare, across, places_across, matrix, 0, row, folded)
-        locate(ramp, spare, down, places_down, matrix, 1, row, folded)
-        luma_row(luma, row, flat, stride, across, down, light)
+        if matrix[6] == 0 and matrix[7] == 0 and not folded:
+            scale_row(scale, matrix, row)
+            luma_row(luma, row, flat, stride, ramp, ramp, scale, light)
+        else:
+            locate(ramp, spare, across, matrix, 0, row, padded.shape[1] - BEHIND - 3 if folded else -1)
+            locate(ramp, spare, down, matrix, 1, row, padded.shape[0] - 4 if folded else -1)
+            luma_row(luma, row, flat, stride, across, down, scale, light)
     repeat_edge(luma, size[0], size[1])
 
 
@@ -205,18 +219,17 @@ def warp_chroma(
     turn: tuple[int, ...],
 ) -> None:
     """U and V likewise. `turn`: factors of U and V and an offset for each of the two, and the shift.  # (7,)"""
-    columns_in_all = u.shape[1]
-    ramp, spare = np.arange(columns_in_all).astype(np.float32), np.empty(columns_in_all, np.float32)
-    across, down = np.empty(columns_in_all, np.int32), np.empty(columns_in_all, np.int32)
-    flat_u, flat_v, stride = (
-        padded_u.reshape(padded_u.size),
-        padded_v.reshape(padded_v.size),
-        np.int32(padded_u.shape[1]),
-    )
-    places_across, places_down = padded_u.shape[1] - BEHIND, padded_u.shape[0] - 1
+    ramp = np.arange(u.shape[1]).astype(np.float32)
+    spare, across, down = np.empty_like(ramp), np.empty_like(ramp), np.empty_like(ramp)
+    flat_u, flat_v = padded_u.reshape(padded_u.size), padded_v.reshape(padded_v.size)
+    stride, scale = np.int32(padded_u.shape[1]), new_scale(padded_u)
     for row in range(size[0]):
-        locate(ramp, spare, across, places_across, matrix, 0, row, folded)
-        locate(ramp, spare, down, places_down, matrix, 1, row, folded)
-        chroma_row(u, v, row, flat_u, flat_v, stride, across, down, turn)
+        if matrix[6] == 0 and matrix[7] == 0 and not folded:
+            scale_row(scale, matrix, row)
+            chroma_row(u, v, row, flat_u, flat_v, stride, ramp, ramp, scale, turn)
+        else:
+            locate(ramp, spare, across, matrix, 0, row, padded_u.shape[1] - BEHIND - 3 if folded else -1)
+            locate(ramp, spare, down, matrix, 1, row, padded_u.shape[0] - 4 if folded else -1)
+            chroma_row(u, v, row, flat_u, flat_v, stride, across, down, scale, turn)
     repeat_edge(u, size[0], size[1])
     repeat_edge(v, size[0], size[1])
