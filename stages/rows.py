@@ -62,6 +62,7 @@ def build_material(
     """Everything that models.member needs, and the table of held-out rows; in `state_folder` lie the images' places."""
     if fold not in folds.numbers:
         raise ParamsError(f"fold {fold} does not exist; the folds are {folds.numbers}")
+    pa.set_memory_pool(pa.system_memory_pool())  # Arrow's own keeps a few megabytes more, the longer the tables are
     catalogue = Catalogue(folder=state_folder)
     chosen: dict[str, list[pd.DataFrame]] = {"valid": [], "test": []}
     trained, held_out = RowFile(state_folder), RowFile(state_folder)
