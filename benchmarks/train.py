@@ -59,7 +59,7 @@ AUTO = {
     "densenet121": 32, "resnet18": 224,
 }  # fmt: skip
 PEERS = {"test_resnet": 32, "mobilenetv3_small_100": 32}
-TURNS = 3
+TURNS, AT_LENGTH = 3, 12
 COPIES = (10_000, 100_000, 1_000_000)
 OPTIONS: dict[str, dict[str, Any]] = {"simple_cnn": {"widths": [4, 8]}}
 
@@ -165,15 +165,15 @@ def bench_auto(results: dict[str, Any]) -> None:
 
 
 def at_length(network: nn.Module, *, size: int, batch: int) -> dict[str, float]:
-    """Seconds a step of every format: more turns, longer ones, full batch."""
+    """Seconds a step of every format: as many turns for each, full batch."""
     images = torch.randn(batch, 3, size, size)
     best: dict[str, float] = {}
-    for turn in range(5):
+    for turn in range(AT_LENGTH):
         for name in candidates(network.train()) if turn else CANDIDATES[: len(candidates(network))]:
             chosen = apply_format(network, name)
             layout = torch.channels_last if chosen.channels_last else torch.contiguous_format
             given = images.contiguous(memory_format=layout)
-            steps = max(1, int(0.5 / best[name])) if name in best else 1
+            steps = max(1, int(0.15 / best[name])) if name in best else 1
             seconds = timed(network, given, name, device="cpu", steps=steps)
             best[name] = min(seconds, best.get(name, seconds)) if turn else seconds
     return best

@@ -18,9 +18,9 @@ from torch import nn
 
 from storage.atomic import write_json
 
-ROUNDS = 5  # turns in which each format is timed, after a first short one
-TURN, STEP = 0.4, 0.8  # seconds: of a turn, about; of a step, at most
-HOPELESS = 1.3  # so many times slower than the best: no more turns
+ROUNDS, SECONDS = 5, 8.0  # turns in which each format is timed, after a first short one, and time for further ones
+TURN, STEP = 0.15, 0.8  # seconds: of a turn, about; of a step, at most
+HOPELESS, BEATEN = 1.3, 1.1  # so many times slower than the best: no more turns; no further ones
 
 
 @dataclass(frozen=True)
@@ -82,8 +82,9 @@ def candidates(network: nn.Module) -> tuple[str, ...]:
 def measure(
     build: Callable[[], nn.Module], *, size: int, batch: int, device: str, names: tuple[str, ...] | None = None
 ) -> dict[str, float]:
-    """Seconds an image, forward and backward, in each format: the best of a few turns, the formats taking turns.
+    """Seconds an image, forward and backward, in each format: the best of many short turns, the formats taking turns.
 
+    Short, because a machine that others use is fast for moments only; formats that are close get more of them.
     The batch is cut so that a step lasts at most STEP seconds, or a large network would take minutes.
     """
     network = build().to(device).train()
@@ -91,17 +92,20 @@ def measure(
     batch = affordable(network, batch, size=size, device=device)
     images = torch.randn(batch, 3, size, size, device=device)
     best = dict.fromkeys(names, float("inf"))
-    for turn in range(ROUNDS + 1):
+    spent, turn = 0.0, 0
+    while turn <= ROUNDS or (spent < SECONDS and len(names) > 1):
         for name in names:
-            if turn > 1 and best[name] > HOPELESS * min(best.values()):
-                continue
             chosen = apply_format(network, name)
             layout = torch.channels_last if chosen.channels_last else torch.contiguous_format
             given = images.contiguous(memory_format=layout)
             if not turn:
                 timed(network, given, name, device=device, steps=1)  # compiles kernels, fills caches
             steps = max(1, int(TURN / max(best[name] * batch, 1e-4))) if turn else 1
-            best[name] = min(best[name], timed(network, given, name, device=device, steps=steps) / batch)
+            seconds = timed(network, given, name, device=device, steps=steps)
+            best[name], spent = min(best[name], seconds / batch), spent + seconds * steps
+        turn += 1
+        limit = (HOPELESS if turn <= ROUNDS else BEATEN) * min(best.values())
+        names = tuple(name for name in names if turn < 2 or best[name] <= limit)
     return best
 
 
