@@ -47,7 +47,7 @@ OUT = Path(__file__).parent / "results" / "intake.json"
 WORKERS = os.cpu_count() or 1
 CASES: tuple[tuple[str, tuple[int, int], int, Encoding], ...] = (  # size, images
     ("photos 443 x 591", (443, 591), 8000, "jpeg"),
-    ("photos 224 x 224", (224, 224), 32_000, "jpeg"),
+    ("photos 224 x 224", (224, 224), 40_000, "jpeg"),
     ("digits 28 x 28", (28, 28), 400_000, "png"),
 )
 DIFFERENT = 2500  # files; beyond them, second names of the same
