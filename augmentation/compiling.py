@@ -11,6 +11,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from functools import cache
+from pathlib import Path
 from typing import Any, TypeVar
 
 import llvmlite.binding
@@ -50,3 +51,9 @@ def compiled(function: Function) -> Function:
     except RuntimeError:  # neither the source's folder nor the user's can be written: compiled in each process
         kernel = numba.njit(function, nogil=True, pipeline_class=WithoutOverlap)
     return kernel
+
+
+def announce() -> None:
+    """Tell who waits why: nothing has been compiled here yet."""
+    if not any(Path(__file__).parent.glob("__pycache__/*.nbi")):
+        print("compiling the loops over pixels: some seconds, once on this machine", flush=True)

@@ -33,6 +33,7 @@ def main(
     import cv2
     import numpy as np
 
+    from augmentation.compiling import announce
     from augmentation.copies import Copier
     from augmentation.fitting import fitted_params
     from augmentation.recipe import AugmentParams
@@ -44,6 +45,7 @@ def main(
         recipe = fitted_params(recipe, noise / "fitted.yaml")
     chosen = list(folder_images(images, sources) if images else index_images(index, sources))
     copier = Copier(recipe)
+    announce()
     rows = []
     for i, (name, pixels) in enumerate(chosen):
         partner = chosen[(i + 1) % len(chosen)][1] if len(chosen) > 1 else None

@@ -62,7 +62,10 @@ def main(
 
 def augment(params: AugmentParams, index: Index, folds: Folds, *, out: Path, work: Path) -> pd.DataFrame:
     """Write all copies to `out`; returns their table. Wrong parameters are refused before anything is written."""
+    from augmentation.compiling import announce  # loads numba
+
     open_catalogue(params.extra)
+    announce()
     plan = plan_copies(params, index.train, folds.table["fold"].to_numpy(), index.classes.names)
     bytes_per_copy = mean_bytes(plan, index.train, params=params, source_folder=index.folder)
     tasks = cut_shards(plan, index.train, encoding=params.encoding, bytes_per_copy=bytes_per_copy)
