@@ -175,7 +175,7 @@ class Copier:
         prepared = (source.pixels.shape[0], source.pixels.shape[1])
         matrix = geometry.copy_matrix(source.shape, prepared, target, fit=self.params.fit, row=row)
         if colour is not None:
-            return planar.placed(source, matrix, target, self.params.border, colour)
+            return planar.placed(source, matrix, target, colour)
         return [geometry.warp(self.on_paper(source, row, random), matrix, target, self.params.border)]
 
 

@@ -27,8 +27,6 @@ from augmentation.recipe import Border, Operations, columns_of, ranges_of
 
 Row = dict[str, float]
 Planes = list[Pixels]  # Y, U, V; Y has an even number of rows, and U and V have a multiple of STEP columns
-
-
 Whole = tuple[int, ...]
 Colour = tuple[Whole, Whole]  # what `jitter` makes for Y, and for U and V
 
@@ -39,6 +37,10 @@ class Prepared(Protocol):
     @property
     def pixels(self) -> Pixels:
         """RGB.  # (height, width, 3)"""
+
+    @property
+    def border(self) -> Border:
+        """What lies around the source."""
 
     @property
     def planes(self) -> Planes:
@@ -116,9 +118,7 @@ def padded(planes: Planes, size: tuple[int, int], border: Border) -> Planes:
     return result
 
 
-def placed(
-    source: Prepared, matrix: geometry.Floats, target: tuple[int, int], border: Border, colour: Colour
-) -> Planes:
+def placed(source: Prepared, matrix: geometry.Floats, target: tuple[int, int], colour: Colour) -> Planes:
     """The copy's geometry and jitter, one warp per resolution; always new arrays, the last row and column repeated."""
     from augmentation import warp_kernels
 
@@ -127,7 +127,7 @@ def placed(
         return [plane.copy() for plane in source.planes]
     tall, wide = plane_shape(target)
     luma, u, v = (np.empty(shape, dtype=np.uint8) for shape in ((2 * tall, 2 * wide), (tall, wide), (tall, wide)))
-    back, folded = geometry.inverse(matrix), border.mode == "reflect"
+    back, folded = geometry.inverse(matrix), source.border.mode == "reflect"
     of_luma, of_u, of_v = source.padded
     warp_kernels.warp_luma(luma, target, of_luma, back, folded, light)
     size = (tall, (target[1] + 1) // 2)

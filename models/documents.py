@@ -52,9 +52,10 @@ One member is a backbone, a head, a loss, a feed and a training, run once per fo
   samplers. What grows is what is predicted: the held-out rows and the test.
 - **Pseudo-labels.** `pseudo_labels: data/predictions/OTHER` lets the test images that an earlier member is surer of
   than `pseudo_threshold` train too. Each fold is taught by the teacher of the same fold alone, and anything else is
-  refused: every other one has learnt from the rows that this fold is judged on. They do not always pay. In the contest
-  of `benchmarks/fashion.py`, one network scored 0.791 without them, 0.784 with soft labels of a blend of five for all
-  3,140 test images, and 0.783 with those it was at least 85% sure of: what the teacher gets wrong is learnt by heart.
+  refused: every other one has learnt from the rows that this fold is judged on. They do not always pay. Tried once, by
+  hand, in a contest of another seed than that of `benchmarks/fashion.py`: one network scored 0.791 without them, 0.784
+  with soft labels of a blend of five for all 3,140 test images, and 0.783 with those it was at least 85% sure of:
+  what the teacher gets wrong is learnt by heart.
 - **Not a number.** A loss or a gradient that is none stops the training before it moves a weight, and names step and
   images; the last checkpoint stays good. A network that ends at chance is said to.
 - **Precision.** `auto` times the formats once per network and machine and notes the choice in

@@ -51,7 +51,7 @@ def test_a_warp_of_a_plane_is_that_of_opencv(row, mode):
     border = Border(mode=mode, colour=(200, 200, 200))
     source, size = prepared(border=border.model_dump()), PHOTO.shape[:2]
     matrix = geometry.copy_matrix(size, size, size, fit="stretch", row=row)
-    luma = planar.placed(source, matrix, size, border, (planar.NO_LIGHT, planar.NO_TURN))[0]
+    luma = planar.placed(source, matrix, size, (planar.NO_LIGHT, planar.NO_TURN))[0]
     peer = cv2.warpPerspective(
         source.planes[0][:591, :443],
         matrix,
@@ -71,7 +71,7 @@ def test_a_warp_of_a_plane_is_that_of_opencv(row, mode):
 @pytest.mark.parametrize("chroma", [{}, {"jitter_saturation": 5.0}, {"jitter_hue": 170.0, "jitter_saturation": 0.1}])
 def test_colours_of_any_strength_are_rounded_once_and_cut_not_wrapped(row, chroma):
     row, source = row | chroma, prepared()
-    luma, u, v = planar.placed(source, np.eye(3), PHOTO.shape[:2], Border(), planar.jitter(row, source.grey_mean))
+    luma, u, v = planar.placed(source, np.eye(3), PHOTO.shape[:2], planar.jitter(row, source.grey_mean))
     brightness, contrast = row.get("jitter_brightness", 1.0), row.get("jitter_contrast", 1.0)
     gain, offset = brightness * contrast, (1 - contrast) * brightness * source.grey_mean
     light = np.clip(source.planes[0] * gain + offset, 0, 255)
