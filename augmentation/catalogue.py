@@ -4,7 +4,8 @@
       - {name: GridDistortion, probability: 0.3, arguments: {distort_limit: [-0.2, 0.2]}}
 
 Strictly, because misspelt arguments otherwise only warn and fall back to the defaults; seeded per image from one
-generator, because a seed given to a Compose restarts every transform at the same point.
+generator, because a seed given to a Compose restarts every transform at the same point. What crops or resizes is
+welcome where it ends in the size of the copies, as RandomResizedCrop may.
 """
 
 from __future__ import annotations
@@ -17,12 +18,16 @@ from typing import Any, Protocol
 
 import numpy as np
 import numpy.typing as npt
+from pydantic import ValidationError
 
 from augmentation.recipe import Extra
 from storage.errors import ParamsError, problems
 from storage.names import nearest
 
 Pixels = npt.NDArray[np.uint8]
+Shape = tuple[int, int]  # height, width
+ANY_SHAPE: Sequence[Shape] = ((64, 64),)
+ADVICE = ".*(special case|specialized version|is an alias|very slow|already (an RGB|gray))"  # it works all the same
 
 
 class Transform(Protocol):
@@ -35,8 +40,8 @@ class Transform(Protocol):
         """The transformed image under the key "image"."""
 
 
-def open_catalogue(extras: Sequence[Extra]) -> list[Transform]:
-    """The transforms, each applied whenever it is called.
+def open_catalogue(extras: Sequence[Extra], shapes: Sequence[Shape] = ANY_SHAPE) -> list[Transform]:
+    """The transforms, each applied whenever it is called; tried on a plain image of each of `shapes`.
 
     Raises ParamsError naming every unknown transform, misspelt argument and value out of range.
     """
@@ -46,7 +51,7 @@ def open_catalogue(extras: Sequence[Extra]) -> list[Transform]:
     transforms, refused = [], []
     for i, extra in enumerate(extras):
         try:
-            transforms.append(build(extra))
+            transforms.append(build(extra, shapes))
         except ParamsError as error:
             refused.append(f"augment.extra[{i}] {extra.name}: {error}")
     if refused:
@@ -54,7 +59,7 @@ def open_catalogue(extras: Sequence[Extra]) -> list[Transform]:
     return transforms
 
 
-def build(extra: Extra) -> Transform:
+def build(extra: Extra, shapes: Sequence[Shape]) -> Transform:
     """One transform; raises ParamsError."""
     import albumentations
 
@@ -64,16 +69,26 @@ def build(extra: Extra) -> Transform:
         raise ParamsError(f"no transform of albumentations {albumentations.__version__}{told}")
     if wrong := [name for name in ("p", "strict") if name in extra.arguments]:
         raise ParamsError(f"{wrong[0]} is not an argument here; give probability beside the name")
+    strict = {"strict": True} if checks_arguments(kind) else {}
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("error", UserWarning)
-            transform: Transform = kind(**extra.arguments, p=1.0, strict=True)
-            probe = transform(image=np.full((64, 64, 3), 128, dtype=np.uint8))["image"]
+            warnings.filterwarnings("ignore", message=ADVICE)
+            transform: Transform = kind(**extra.arguments, p=1.0, **strict)
+            probes = [transform(image=np.full((*shape, 3), 128, dtype=np.uint8))["image"] for shape in shapes]
     except Exception as error:  # whatever a foreign constructor or transform finds wrong with its arguments
-        raise ParamsError(first_sentence(error)) from None
-    if not isinstance(probe, np.ndarray) or probe.dtype != np.uint8 or probe.shape != (64, 64, 3):
-        raise ParamsError("it changes the size or the type of an image; use it in the model's own preprocessing")
+        raise ParamsError(gist(error)) from None
+    for probe, (height, width) in zip(probes, shapes, strict=True):
+        if not isinstance(probe, np.ndarray) or probe.dtype != np.uint8 or probe.shape != (height, width, 3):
+            raise ParamsError(
+                f"it changes the size or the type of an image of {height} x {width}, which a copy must keep"
+            )
     return transform
+
+
+def checks_arguments(kind: type) -> bool:
+    """Whether the constructor has a schema, which alone knows `strict`; the others refuse what they don't know."""
+    return next("InitSchema" in vars(base) for base in kind.__mro__ if "__init__" in vars(base))
 
 
 def names() -> list[str]:
@@ -84,9 +99,14 @@ def names() -> list[str]:
     return [n for n, k in kinds.items() if isinstance(k, type) and issubclass(k, albumentations.BasicTransform)]
 
 
-def first_sentence(error: Exception) -> str:
-    """The gist of a message that may run over many lines."""
-    lines = [line.strip() for line in str(error).splitlines() if line.strip() and "further information" not in line]
+def gist(error: Exception) -> str:
+    """What matters of a message that may run over many lines."""
+    if isinstance(error.__cause__, ValidationError):
+        found = [(".".join(map(str, detail["loc"])), detail["msg"]) for detail in error.__cause__.errors()]
+        return "; ".join(": ".join(part for part in pair if part) for pair in found)
+    if isinstance(error, KeyError):
+        return f"it needs {error}, and gets an image alone"
+    lines = [line.strip() for line in str(error).splitlines() if line.strip()]
     return "; ".join(lines[:3]) or type(error).__name__
 
 
@@ -99,7 +119,11 @@ def apply_transform(pixels: Pixels, transform: Transform, word: int) -> Pixels:
     try:
         result = transform(image=np.ascontiguousarray(pixels))["image"]
     except Exception as error:
-        raise ParamsError(f"augment.extra {type(transform).__name__}: {first_sentence(error)}") from error
+        raise ParamsError(f"augment.extra {type(transform).__name__}: {gist(error)}") from error
     if result.shape != pixels.shape or result.dtype != np.uint8:
-        raise ParamsError(f"augment.extra {type(transform).__name__} changes the size or the type of images")
+        height, width = pixels.shape[:2]
+        raise ParamsError(
+            f"augment.extra {type(transform).__name__}: it changes the size or the type of an image of "
+            f"{height} x {width}, which a copy must keep"
+        )
     return np.asarray(result, dtype=np.uint8)

@@ -150,7 +150,7 @@ class Copier:
     @cached_property
     def transforms(self) -> list[Transform]:
         """The opened catalogue; raises ParamsError. Its import takes seconds, so only recipes with extras pay."""
-        return open_catalogue(self.params.extra)
+        return open_catalogue(self.params.extra, [self.size] if self.size else [])
 
     def on_paper(self, source: Prepared, row: dict[str, float], random: PixelRandom) -> Pixels:
         """What belongs to the sheet and moves with it.  # (height, width, 4)"""

@@ -23,7 +23,7 @@ from augmentation.drawing import Draws
 from augmentation.encoding import decode
 from augmentation.plan import Integers, Plan
 from augmentation.recipe import AugmentParams
-from storage.errors import IntegrityError, ResourceError
+from storage.errors import IntegrityError, ParamsError, ResourceError
 from storage.shards import Shards, ShardWriter
 
 SHARD_BYTES = 64 * 2**20
@@ -130,14 +130,14 @@ def write_shard(task: ShardTask, *, params: AugmentParams, source_folder: Path, 
 
 
 def copy_bytes(task: ShardTask, row: int, sources: Sources) -> Pixels:
-    """The stored form of one copy, as a flat array."""
-    partner = int(task.partner[row])
-    return sources.copier.encode_drawn(
-        sources.prepared(int(task.source[row])),
-        task.draws,
-        row,
-        partner=sources.prepared(partner) if partner >= 0 else None,
-    )
+    """The stored form of one copy, as a flat array; raises ParamsError where a foreign transform fails on it."""
+    source, partner = int(task.source[row]), int(task.partner[row])
+    try:
+        return sources.copier.encode_drawn(
+            sources.prepared(source), task.draws, row, partner=sources.prepared(partner) if partner >= 0 else None
+        )
+    except ParamsError as error:
+        raise ParamsError(f"source {task.places[source][0]}: {error}") from None
 
 
 def places_in_shard(folder: Path, task: ShardTask) -> Places:

@@ -64,7 +64,7 @@ def augment(params: AugmentParams, index: Index, folds: Folds, *, out: Path, wor
     """Write all copies to `out`; returns their table. Wrong parameters are refused before anything is written."""
     from augmentation.compiling import announce  # loads numba
 
-    open_catalogue(params.extra)
+    open_catalogue(params.extra, probed_shapes(params, index.train))
     announce()
     plan = plan_copies(params, index.train, folds.table["fold"].to_numpy(), index.classes.names)
     bytes_per_copy = mean_bytes(plan, index.train, params=params, source_folder=index.folder)
@@ -80,6 +80,15 @@ def augment(params: AugmentParams, index: Index, folds: Folds, *, out: Path, wor
         write_json(folder / RECIPE, params.model_dump(mode="json", exclude={"workers", "backend"}))
         publish(folder, out)
     return table
+
+
+def probed_shapes(params: AugmentParams, train: pd.DataFrame) -> list[tuple[int, int]]:
+    """The (height, width) of the copies; with `size: null` the smallest, the largest, the tallest and the widest."""
+    if params.height_width is not None:
+        return [params.height_width]
+    height, width = train["height"].to_numpy(), train["width"].to_numpy()
+    extremes = {int(find(score)) for find in (np.argmin, np.argmax) for score in (height * width, height / width)}
+    return [(int(height[i]), int(width[i])) for i in sorted(extremes)]
 
 
 @contextmanager

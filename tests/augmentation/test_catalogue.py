@@ -25,6 +25,11 @@ def copier(*extras):
         ("GaussNoise", {"p": 0.5}, "give probability beside the name"),
         ("RandomCrop", {"height": 8, "width": 8}, "changes the size"),
         ("Normalize", {}, "type"),
+        ("ToTensorV2", {}, "type"),
+        ("MedianBlur", {"blur": 3}, "blur"),  # its constructor has no schema and knows no `strict`
+        ("Blur", {"blur_limit": [4, 8]}, "must be odd"),  # would be adjusted with a warning
+        ("BBoxSafeRandomCrop", {}, "it needs 'bboxes', and gets an image alone"),
+        ("FDA", {}, "fda_metadata"),
         ("MixUp", {}, "no transform"),  # there is none in this version; ours is augment.mixup
         ("Compose", {}, "no transform"),
     ],
@@ -39,6 +44,35 @@ def test_what_would_fail_or_quietly_do_something_else_is_refused(name, arguments
 def test_all_problems_are_named_at_once():
     with pytest.raises(ParamsError, match=r"(?s)extra\[0\].*extra\[2\]"):
         open_catalogue([Extra(name="Nope"), Extra(name="GaussNoise"), Extra(name="GaussNoise", arguments={"x": 1})])
+
+
+@pytest.mark.parametrize(
+    ("name", "arguments"),
+    [
+        ("MedianBlur", {"blur_limit": 5}),
+        ("ToSepia", {}),
+        ("RandomRotate90", {}),
+        ("ShiftScaleRotate", {"shift_limit": 0.1}),  # advised against, and still a transform
+        ("PiecewiseAffine", {}),
+        ("RandomResizedCrop", {"size": [40, 40]}),  # ends in the size of the copies
+        ("CoarseDropout", {"fill": "random_uniform"}),
+        ("ToGray", {"method": "pca"}),
+    ],
+)
+def test_any_other_transform_is_welcome(name, arguments):
+    extra = Extra(name=name, arguments=arguments)
+    params = {"operations": Operations(), "size": 40, "extra": [extra], "mixup": {"probability": 0}}
+    maker = Copier(AugmentParams.model_validate(params))
+    made = [maker.render(IMAGE, "a", k) for k in range(8)]
+    assert all(copy.shape == IMAGE.shape for copy in made)
+    assert any(not np.array_equal(copy, IMAGE) for copy in made)
+    assert all(np.array_equal(copy, maker.render(IMAGE, "a", k)) for k, copy in enumerate(made))
+
+
+def test_what_turns_a_picture_on_its_side_is_refused_for_copies_that_are_not_square():
+    open_catalogue([Extra(name="Transpose")], [(40, 40)])
+    with pytest.raises(ParamsError, match="40 x 60"):
+        open_catalogue([Extra(name="Transpose")], [(40, 40), (40, 60)])
 
 
 def test_every_image_gets_an_augmentation_of_its_own():

@@ -117,12 +117,30 @@ def test_every_encoding_is_what_the_table_says(contest, tmp_path, encoding):
     [
         ({"extra": [{"name": "GausNoise"}]}, "did you mean GaussNoise"),
         ({"extra": [{"name": "GaussNoise", "arguments": {"sigma": 3}}]}, "sigma"),
+        ({"extra": [{"name": "Transpose"}], "size": [20, 24]}, "20 x 24"),
         ({"classes": {"eleven": {"strength": 2}}}, "eleven"),
     ],
 )
 def test_wrong_parameters_are_refused_before_anything_is_written(contest, tmp_path, section, said):
     with pytest.raises(ParamsError, match=said):
         run(contest, tmp_path, **section)
+    assert not list(tmp_path.iterdir())
+
+
+def test_copies_of_any_size_are_probed_at_their_extremes():
+    train = pd.DataFrame({"height": [30, 10, 40, 20, 30], "width": [30, 10, 60, 90, 20]})
+    shapes = stage.probed_shapes(AugmentParams(size=None), train)
+    assert shapes == [(10, 10), (40, 60), (20, 90), (30, 20)]
+    assert stage.probed_shapes(AugmentParams(size=(5, 7)), train) == [(5, 7)]
+
+
+def test_a_transform_that_fails_on_a_copy_names_its_source(contest, tmp_path, monkeypatch):
+    def fails(pixels, transform, word):
+        raise ParamsError("augment.extra Equalize: too dark")
+
+    monkeypatch.setattr("augmentation.copies.apply_transform", fails)
+    with pytest.raises(ParamsError, match=r"source train_\d+: augment\.extra Equalize: too dark"):
+        run(contest, tmp_path, extra=[{"name": "Equalize"}])
     assert not list(tmp_path.iterdir())
 
 
