@@ -26,6 +26,7 @@ from storage.names import nearest
 
 Pixels = npt.NDArray[np.uint8]
 Shape = tuple[int, int]  # height, width
+PROBES = 3  # what changes the size at random shows it
 ANY_SHAPE: Sequence[Shape] = ((64, 64),)
 ADVICE = ".*(special case|specialized version|is an alias|very slow|already (an RGB|gray))"  # it works all the same
 
@@ -75,15 +76,20 @@ def build(extra: Extra, shapes: Sequence[Shape]) -> Transform:
             warnings.simplefilter("error", UserWarning)
             warnings.filterwarnings("ignore", message=ADVICE)
             transform: Transform = kind(**extra.arguments, p=1.0, **strict)
-            probes = [transform(image=np.full((*shape, 3), 128, dtype=np.uint8))["image"] for shape in shapes]
+            plain = [np.full((*shape, 3), 128, dtype=np.uint8) for shape in shapes for _ in range(PROBES)]
+            probes = [seeded(transform, image, word) for word, image in enumerate(plain)]
     except Exception as error:  # whatever a foreign constructor or transform finds wrong with its arguments
         raise ParamsError(gist(error)) from None
-    for probe, (height, width) in zip(probes, shapes, strict=True):
-        if not isinstance(probe, np.ndarray) or probe.dtype != np.uint8 or probe.shape != (height, width, 3):
-            raise ParamsError(
-                f"it changes the size or the type of an image of {height} x {width}, which a copy must keep"
-            )
+    for probe, image in zip(probes, plain, strict=True):
+        check_kept(probe, image)
     return transform
+
+
+def check_kept(result: Any, pixels: Pixels) -> None:
+    """Raise ParamsError where the size or the type is no longer that of `pixels`."""
+    height, width = pixels.shape[:2]
+    if not isinstance(result, np.ndarray) or result.dtype != np.uint8 or result.shape != pixels.shape:
+        raise ParamsError(f"it changes the size or the type of an image of {height} x {width}, which a copy must keep")
 
 
 def checks_arguments(kind: type) -> bool:
@@ -111,19 +117,16 @@ def gist(error: Exception) -> str:
 
 
 def apply_transform(pixels: Pixels, transform: Transform, word: int) -> Pixels:
-    """The transform with a random state of this image's own: 64 bits, shared by both generators it draws from.
-
-    Raises ParamsError where it fails or changes the size.
-    """
-    transform.set_random_state(np.random.Generator(np.random.PCG64(word)), random.Random(word))
+    """The transform with a random state of this image's own; raises ParamsError where it fails or changes the size."""
     try:
-        result = transform(image=np.ascontiguousarray(pixels))["image"]
+        result = seeded(transform, pixels, word)
+        check_kept(result, pixels)
     except Exception as error:
         raise ParamsError(f"augment.extra {type(transform).__name__}: {gist(error)}") from error
-    if result.shape != pixels.shape or result.dtype != np.uint8:
-        height, width = pixels.shape[:2]
-        raise ParamsError(
-            f"augment.extra {type(transform).__name__}: it changes the size or the type of an image of "
-            f"{height} x {width}, which a copy must keep"
-        )
     return np.asarray(result, dtype=np.uint8)
+
+
+def seeded(transform: Transform, pixels: Pixels, word: int) -> Any:
+    """What the transform makes of an image; both generators that it draws from start at these 64 bits."""
+    transform.set_random_state(np.random.Generator(np.random.PCG64(word)), random.Random(word))
+    return transform(image=np.ascontiguousarray(pixels))["image"]
