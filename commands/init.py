@@ -88,7 +88,7 @@ def main(
 ) -> None:
     """Look at a folder and propose a layout and a params.yaml, saying why."""
     from commands.use import put
-    from layouts.guess import guess
+    from layouts.guess import guess, unreadable
     from layouts.records import LAYOUTS
     from storage.errors import DataError, PodiumError
 
@@ -109,7 +109,7 @@ def main(
             print(f"      {reason}")
         return
     known = "\n".join(f"  {name:<14} {text}" for name, text in LAYOUTS.items())
-    told = "\n".join(refused) or "no table names its images, and no folders look like classes"
+    told = "\n".join([*refused, *unreadable(path)]) or "no table names its images, and no folders look like classes"
     inside = [folder for folder in sorted(path.glob("raw/*")) + sorted(path.iterdir()) if folder.is_dir()]
     if fits := next((folder for folder in inside[:20] if guess(folder)), None):
         raise DataError(f"{path} fits no layout; it looks like the folder around a competition: podium init '{fits}'")

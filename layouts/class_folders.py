@@ -34,7 +34,7 @@ class Options(Section):
 def listing(root: Path, options: Options) -> Listing:
     """The images of all class folders."""
     check_folder(root)
-    images = pd.concat([in_classes(root, folder, options.names) for folder in options.train], ignore_index=True)
+    images = pd.concat([in_classes(root, folder, options) for folder in options.train], ignore_index=True)
     classes = {name: name for name in in_order(set(images["label"]))}
     notes = check_classes(images, classes, table=root)
     if not options.test:
@@ -42,7 +42,7 @@ def listing(root: Path, options: Options) -> Listing:
         notes.append(f"{int(drawn.sum()):,} images, drawn alike from every class, are the test")
         train, test = images[~drawn], images[drawn].drop(columns="group")
         return Listing(root, train.reset_index(drop=True), test.reset_index(drop=True), classes, notes=notes)
-    test = pd.concat([test_images(root, folder, options.names) for folder in options.test], ignore_index=True)
+    test = pd.concat([test_images(root, folder, options) for folder in options.test], ignore_index=True)
     strange = test[~test["label"].isin([*classes, ""])]["path"].tolist()
     if strange:
         raise DataError(problems("test images in folders of classes that training does not have", strange))
@@ -62,22 +62,25 @@ def class_folders(top: Path) -> list[str]:
     return sorted(entry.name for entry in top.iterdir() if entry.is_dir() and not entry.name.startswith(hidden))
 
 
-def in_classes(root: Path, folder: str, names: dict[str, str]) -> pd.DataFrame:
-    """All images below the class folders of `folder`."""
+def in_classes(root: Path, folder: str, options: Options) -> pd.DataFrame:
+    """All images below the class folders of `folder`; a folder of the test is no class."""
     prefix = f"{folder.strip('/')}/" if folder.strip("./") else ""
     found = []
     for name in class_folders(root / folder):
+        if f"{prefix}{name}" in options.test:
+            continue
         paths = f"{prefix}{name}/" + files_below(root, f"{prefix}{name}")
-        found.append(pd.DataFrame({"image_id": paths, "path": paths, "label": names.get(name, name), "group": ""}))
+        label = options.names.get(name, name)
+        found.append(pd.DataFrame({"image_id": paths, "path": paths, "label": label, "group": ""}))
     if not found:
         raise DataError(f"{root / folder} holds no folders of classes")
     return pd.concat(found, ignore_index=True)
 
 
-def test_images(root: Path, folder: str, names: dict[str, str]) -> pd.DataFrame:
+def test_images(root: Path, folder: str, options: Options) -> pd.DataFrame:
     """The images of a test folder; the label is '' where it has no class folders."""
     if len(class_folders(root / folder)) > 1:
-        return in_classes(root, folder, names).drop(columns="group")
+        return in_classes(root, folder, options).drop(columns="group")
     paths = f"{folder.strip('/')}/" + files_below(root, folder)
     return pd.DataFrame({"image_id": paths, "path": paths, "label": ""})
 

@@ -28,6 +28,7 @@ CORNERS = (
     ("x", "y", "width", "height"),
 )
 GROUPS = re.compile(r"(patient|person|subject|video|group|session|user|animal)(_?id)?", re.IGNORECASE)
+TEST = re.compile(r"(test|val(id(ation)?)?|eval(uation)?)([ _-]?(set|data|images?|imgs?|pictures?))?", re.IGNORECASE)
 PARTS = re.compile(r"(train|test|val|eval|image|img|picture)", re.IGNORECASE)
 MOST_TABLES, MOST_CLASSES, DEEPEST, LOOKED_AT = 30, 5000, 3, 50_000
 LARGEST_TABLE = 300 * 2**20  # bytes
@@ -154,24 +155,38 @@ def class_names(path: Path, values: set[str]) -> tuple[str, str] | None:
 
 
 def folders(root: Path) -> Iterator[Proposal]:
-    """Folders of folders of images, each a class."""
+    """Folders of folders of images, each a class; the test may be a folder of images alone, which a sample names."""
     tops = [top for top in (root, *below(root, 2)) if len(classes_in(top)) > 1]
-    if not tops:
+    labelled = [top for top in tops if top != root and re.match(r"test|val|eval", top.name.lower())]
+    plain = [top for top in below(root, 2) if TEST.fullmatch(top.name) and top not in tops and next(sampled(top), None)]
+    plain = [top for top in plain if not any(parent in [*plain, *labelled] for parent in top.parents)]
+    train = [top for top in tops if top not in labelled and not any(parent in tops for parent in top.parents)]
+    if not train:
         return
-    tests = [top for top in tops if re.match(r"test|val|eval", top.name.lower())]
-    train = [top for top in tops if top not in tests and not any(parent in tops for parent in top.parents)]
-    relative = {top: "" if top == root else str(top.relative_to(root)) for top in tops}
+    tests = plain or [top for top in labelled if top.name.lower().startswith("test")] or labelled
+    train += [top for top in labelled if top not in tests]  # val beside test has labels to learn from
     why = [
-        f"{relative[top] or root} holds {len(classes_in(top))} folders of images, such as {classes_in(top)[0]}"
+        f"{below_root(root, top) or root} holds {len(classes_in(top))} folders of images, such as {classes_in(top)[0]}"
         for top in train
     ]
-    options: dict[str, Any] = {"train": [relative[top] for top in train]}
-    if tests:
-        options["test"] = [relative[top] for top in tests]
-    else:
+    options: dict[str, Any] = {"train": [below_root(root, top) for top in train]}
+    if not tests:
         why.append("there is no test folder: a fifth is held out")
-    if train:
         yield Proposal("class_folders", root, options, tuple(why))
+        return
+    options["test"] = [below_root(root, top) for top in tests]
+    samples = (table for path in csv_files(root) if is_sample(path) for table in tabled(root, path, options["test"]))
+    if sample := next(samples, None):
+        options |= {"test": [sample.folder], "sample": named(root, sample)}
+        why.append(f"{named(root, sample)} names the test images, in {sample.folder}")
+    else:
+        why.append(f"test images: {', '.join(options['test'])}; no sample submission names them")
+    yield Proposal("class_folders", root, options, tuple(why))
+
+
+def below_root(root: Path, folder: Path) -> str:
+    """A folder as the options name it: "" is the root."""
+    return "" if folder == root else folder.relative_to(root).as_posix()
 
 
 def classes_in(top: Path) -> list[str]:
@@ -198,20 +213,29 @@ def csv_files(root: Path) -> list[Path]:
     return [path for path in found[:MOST_TABLES] if path.stat().st_size < LARGEST_TABLE]
 
 
+def unreadable(root: Path) -> Iterator[str]:
+    """What is wrong with the tables that cannot be read."""
+    for path in csv_files(root):
+        try:
+            read_csv(path, columns=())
+        except DataError as error:
+            yield str(error)
+
+
 def readable(path: Path) -> pd.DataFrame | None:
     """A table, or None where it cannot be read."""
     try:
-        return read_csv(path)
+        return read_csv(path, columns=())
     except DataError:
         return None
 
 
-def tabled(root: Path, path: Path) -> Iterator[Tabled]:
-    """The table, if one of its columns names images that lie in some folder of the root."""
+def tabled(root: Path, path: Path, places: Sequence[str] | None = None) -> Iterator[Tabled]:
+    """The table, if one of its columns names images that lie in one of the `places`; by default any below the root."""
     frame = readable(path)
     if frame is None:
         return
-    for folder in dict.fromkeys(image_folders(root, path.parent)):
+    for folder in dict.fromkeys(image_folders(root, path.parent) if places is None else places):
         files = pd.Series(sorted(p.relative_to(root / folder).as_posix() for p in sampled(root / folder)), dtype="str")
         for column in frame.columns[:8]:
             values = frame[column].head(200)

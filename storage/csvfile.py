@@ -43,6 +43,7 @@ class _Rows:
     chunk: list[list[str]] = field(default_factory=list)
     columns: list[list[pa.Array]] = field(default_factory=list)  # finished chunks, each one array per column
     problems: list[str] = field(default_factory=list)
+    long: int = 0  # rows of several lines
 
     def flush(self) -> None:
         if self.chunk:
@@ -69,6 +70,7 @@ def read_csv(
 ) -> pd.DataFrame:
     """The table in `path` as text, indexed by line number; `columns` are those that have to be there.
 
+    Where they are given, values of all other columns may run over several lines, as free text does.
     A header without rows is refused unless `rows_needed` is false.
     Raises DataError that lists the problems of the file with their lines.
     """
@@ -81,7 +83,8 @@ def read_csv(
             first, skipped = _first_line(lines, notes, path)
             delimiter = delimiter or _delimiter(first, notes, columns)
             header = _header(first, delimiter, columns, path)
-            rows = _rows(lines, header, delimiter, skipped)
+            free = set(header).difference(header if columns is None else columns)
+            rows = _rows(lines, header, delimiter, skipped=skipped, free=free)
     except UnicodeDecodeError:
         raise DataError(_encoding_problem(path, encoding)) from None
     if rows.problems:
@@ -93,6 +96,8 @@ def read_csv(
     if header[0] in ("", "Unnamed: 0") and len(header) > 1:
         frame = frame.drop(columns=header[0])
         notes.append("ignored the unnamed first column (was index=False forgotten?)")
+    if rows.long:
+        notes.append(f"{rows.long:,} rows run over several lines: free text, or a quote that is never closed?")
     frame.attrs["notes"] = [f"{path}: {note}" for note in notes]
     return frame
 
@@ -185,7 +190,7 @@ def _looks_like_data(header: Sequence[str]) -> bool:
     return any(re.fullmatch(r"[-+.\d]+|.*\.(jpe?g|png|webp|bmp|tiff?)", name, flags=re.IGNORECASE) for name in header)
 
 
-def _rows(lines: Iterator[str], header: list[str], delimiter: str, skipped: int) -> _Rows:
+def _rows(lines: Iterator[str], header: list[str], delimiter: str, *, skipped: int, free: set[str]) -> _Rows:
     rows, width = _Rows(header), len(header)
     reader = csv.reader(lines, delimiter=delimiter, strict=True)
     while True:
@@ -200,13 +205,19 @@ def _rows(lines: Iterator[str], header: list[str], delimiter: str, skipped: int)
             if "never closed" in problem:
                 return rows
             continue
-        if len(row) == width and reader.line_num == start:
+        if len(row) == width and (reader.line_num == start or free.issuperset(_broken(row, header))):
             rows.lines.append(start + skipped)
+            rows.long += reader.line_num > start
             rows.chunk.append(row)
             if len(rows.chunk) == CHUNK:
                 rows.flush()
         elif row:
             rows.problems.append(_row_problem(row, header, start + skipped))
+
+
+def _broken(row: list[str], header: list[str]) -> list[str]:
+    """The columns whose value runs over several lines."""
+    return [name for name, value in zip(header, row, strict=False) if "\n" in value]
 
 
 def _syntax_problem(error: str, several_lines: bool, line: int) -> str:
@@ -218,8 +229,7 @@ def _syntax_problem(error: str, several_lines: bool, line: int) -> str:
 
 
 def _row_problem(row: list[str], header: list[str], line: int) -> str:
-    broken = [name for name, value in zip(header, row, strict=False) if "\n" in value]
-    if broken:
+    if broken := _broken(row, header):
         return f"line {line}: {broken[0]} contains a line break"
     if len(row) < len(header):
         return f"line {line}: no value for {header[len(row)]!r} (was the file cut off?)"

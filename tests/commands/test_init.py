@@ -8,6 +8,7 @@ import pytest
 import yaml
 
 from commands import init, use
+from layouts import class_folders
 from layouts.guess import guess
 from stages.params import read_params
 from stages.prepare import PrepareParams
@@ -71,6 +72,46 @@ def test_init_finds_other_names(tmp_path: Path, capsys: pytest.CaptureFixture[st
     assert "patient_id repeats: its images share a fold" in told
     assert "Nothing was written" in told
     assert not (tmp_path / "params.yaml").exists()
+
+
+def folders_and_a_test(folder: Path) -> list[str]:
+    """Class folders with a test folder of images only, and a sample that names them in another order."""
+    for i in range(8):
+        competitions.save(folder / f"train/kind {i % 2}/0{i}.png", competitions.picture(i % 2, i))
+        competitions.save(folder / f"test/images/0{i}.png", competitions.picture(i % 2, 50 + i))
+    ids = [f"0{i}" for i in reversed(range(8))]
+    competitions.write(folder / "sample_submission.csv", [("file", "label"), *((name, "kind 0") for name in ids)])
+    return ids
+
+
+def test_init_finds_a_test_folder_without_classes(tmp_path: Path) -> None:
+    ids = folders_and_a_test(tmp_path)
+    competitions.save(tmp_path / "val/kind 1/0.png", competitions.picture(1, 70))
+    competitions.save(tmp_path / "val/kind 0/0.png", competitions.picture(0, 71))
+    (proposal,) = guess(tmp_path)
+    assert proposal.options == {"train": ["train", "val"], "test": ["test"], "sample": "sample_submission.csv"}
+    listing = class_folders.listing(tmp_path, class_folders.Options(**proposal.options))
+    assert (len(listing.train), listing.test["image_id"].tolist()) == (10, ids)
+    (tmp_path / "sample_submission.csv").unlink()
+    (proposal,) = guess(tmp_path)
+    assert proposal.options == {"train": ["train", "val"], "test": ["test"]}
+    assert "test images: test; no sample submission names them" in proposal.why
+
+
+def test_a_test_folder_beside_the_class_folders_is_no_class(tmp_path: Path) -> None:
+    folders_and_a_test(tmp_path)
+    for folder in sorted((tmp_path / "train").iterdir()):
+        folder.rename(tmp_path / folder.name)
+    (tmp_path / "train").rmdir()
+    (proposal,) = guess(tmp_path)
+    listing = class_folders.listing(tmp_path, class_folders.Options(**proposal.options))
+    assert (list(listing.classes), len(listing.test)) == (["kind 0", "kind 1"], 8)
+
+
+def test_init_says_which_table_it_cannot_read(tmp_path: Path) -> None:
+    (tmp_path / "train.csv").write_text("id,label\na,b\nc\n")
+    with pytest.raises(DataError, match="line 3: no value for 'label'"):
+        init.main(tmp_path)
 
 
 def test_init_says_what_it_saw_and_what_a_run_will_cost(tmp_path: Path) -> None:

@@ -173,3 +173,15 @@ def test_any_bytes_give_rows_as_csv_does_or_a_refusal(tmp_path_factory: pytest.T
 def test_byte_style(tmp_path: Path, content: bytes, expected: tuple[object, ...]) -> None:
     style = byte_style(write(tmp_path, content))
     assert (style.delimiter, style.newline, style.bom, style.quote, style.final_newline) == expected
+
+
+def test_free_text_may_run_over_several_lines(tmp_path: Path) -> None:
+    path = tmp_path / "train.csv"
+    path.write_text('ID,remark,target\na,"one\n""two""",1\nb,,2\n"c\nd",x,3\n')
+    with pytest.raises(DataError, match=r"line 5: ID contains a line break$"):
+        read_csv(path, columns=["ID", "target"])
+    path.write_text(path.read_text().replace('"c\nd"', "c"))
+    frame = read_csv(path, columns=["ID", "target"])
+    assert frame["remark"].tolist() == ['one\n"two"', "", "x"]
+    assert frame.index.tolist() == [2, 4, 5]
+    assert "1 rows run over several lines" in frame.attrs["notes"][0]
