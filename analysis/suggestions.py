@@ -79,8 +79,8 @@ def about_sizes(train: pd.DataFrame, test: pd.DataFrame) -> list[Suggestion]:
         found.append(Suggestion("Shape", "pad to a square, or keep the ratio", reason))
     if len(test) and abs(_wide(train) - _wide(test)) > 0.1:
         reason = (
-            f"{_wide(train):.0%} of the training images are wider than high, of the test images {_wide(test):.0%}: "
-            "the test seems to be turned by quarters too."
+            f"Of the training images that are not square {_wide(train):.0%} are wider than high, of those of the test "
+            f"{_wide(test):.0%}: the test seems to be turned by quarters too."
         )
         found.append(Suggestion("Rotation", "any angle, 180° included", reason))
     return found
@@ -188,4 +188,6 @@ def _tint(train: pd.DataFrame, test: pd.DataFrame, alone: Mapping[str, float]) -
 
 
 def _wide(table: pd.DataFrame) -> float:
-    return float((table["aspect"] > 1.02).mean())
+    """The share of wide images among those that are not square; not a number where nearly all are."""
+    wide, high = (table["aspect"] > 1.02).mean(), (table["aspect"] < 0.98).mean()
+    return float(wide / (wide + high)) if wide + high > 0.1 else math.nan

@@ -52,7 +52,7 @@ def main() -> None:
     if verb in ("-h", "--help"):
         show_help()
     elif verb not in WORDS:
-        print(f"podium: no verb {verb!r}{nearest(verb, WORDS)}. See: podium --help", file=sys.stderr)
+        print(f"podium: no verb {verb!r}{nearest(verb, WORDS)} (podium --help shows them all)", file=sys.stderr)
         sys.exit(2)
     else:
         guard(lambda: run(verb, sys.argv[2:]))

@@ -20,7 +20,7 @@ Method = Literal["auto", "majority", "weighted", "soft"]
 
 
 def main(
-    files: Annotated[list[Path], typer.Argument(help="Two or more files: CSV, Parquet, .npy or .safetensors.")],
+    files: Annotated[list[Path], typer.Argument(help="One or more files: CSV, Parquet, .npy or .safetensors.")],
     *,
     score: Annotated[
         list[str] | None, typer.Option(help="A file's score on the public board: name=0.93; else compare.board.")

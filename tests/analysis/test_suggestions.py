@@ -46,6 +46,10 @@ def test_documents_are_started_small_and_turned_tests_are_noticed() -> None:
     assert "turned by quarters" in advice["Rotation"].reason
 
 
+def test_square_images_say_nothing_about_turns() -> None:
+    assert "Rotation" not in {said.subject for said in about_sizes(shapes(591, 443), shapes(64, 64))}
+
+
 def measures(**values: float) -> pd.DataFrame:
     spread = np.linspace(-1, 1, 21)
     return pd.DataFrame({name: values.get(name, 100.0) + spread for name in MEASURES})
