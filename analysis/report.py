@@ -96,7 +96,7 @@ def write_gallery(folder: Path, material: Material, look: Look) -> list[list[Any
         pairs=pair_options(labels, material.class_names),
         data=data,
         download_text="Download the override CSV",
-        decisions_text="Kept in this browser only. The override CSV says who decided; `podium vote --override` applies "
+        decisions_text="Kept in this browser only. The override CSV says who decided; podium vote --override applies "
         "it. Labels of test images made by hand taint a submission: most contests forbid them.",
         nothing_text="All sources say the same about every image.",
     )

@@ -79,9 +79,10 @@ def source_lines(material: Material, labels: Array, n_classes: int) -> list[dict
     blend = next((i for i, source in enumerate(sources) if source.kind == "blend"), None)
     rank = {column: place for place, (column, _) in enumerate(voting.ranking(labels, n_classes), start=1)}
     blended = sources[blend].oof_labels if blend is not None else None
-    metrics = material.metrics.get("blend", {})  # of the labels that the blend decided for, not of its top classes
+    metrics = material.metrics.get("blend", {})  # of labels by expected metric, not of top classes
     same = metrics.get("metric") == "macro_f1" and metrics.get("view") == material.held.view
-    honest = metrics.get("score") if same else None
+    told = {("blend", "blend"): metrics.get("score")} if same else {}
+    told |= {("member", name): score for name, score in metrics.get("alone", {}).items()} if same else {}
     lines = []
     for column, source in enumerate(sources):
         held = source.oof_labels
@@ -93,7 +94,7 @@ def source_lines(material: Material, labels: Array, n_classes: int) -> list[dict
             {
                 "name": source.name,
                 "kind": source.kind,
-                "score": honest if source.kind == "blend" and honest else score_of(held, truth, n_classes),
+                "score": told.get((source.kind, source.name)) or score_of(held, truth, n_classes),
                 "board": source.board,
                 "apart": apart,
                 "fixed": fixed,

@@ -17,7 +17,7 @@ from sklearn.metrics import f1_score
 
 from stages.compare import main
 from storage.atomic import sha256
-from tests.contest import Contest, build
+from tests.contest import CLASSIFIERS, Contest, build
 
 
 @pytest.fixture(scope="module")
@@ -135,3 +135,16 @@ def test_the_same_inputs_give_the_same_report(contest: Contest) -> None:
 def test_it_starts_without_torch() -> None:
     code = "import sys, stages.compare; sys.exit('torch' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", code], check=False, cwd=Path(__file__).parents[2]).returncode == 0
+
+
+def test_the_report_says_the_scores_that_the_blend_said(contest: Contest) -> None:
+    path = contest.folder / "data/blend/metrics.json"
+    found = {"metric": "macro_f1", "view": "clean", "score": 0.9181, "alone": {next(iter(CLASSIFIERS)): 0.8273}}
+    path.write_text(json.dumps({"blend": found}))
+    try:
+        run(contest)
+        told = page(contest, "index.html")
+    finally:
+        path.unlink()
+        run(contest)
+    assert all(f'<td class="number">{score}</td>' in told for score in ("0.9181", "0.8273"))
