@@ -210,14 +210,3 @@ def flow(entry: dict[str, Any]) -> str:
     """A mapping on one line of YAML."""
     plain = {name: list(value) if isinstance(value, tuple) else value for name, value in entry.items()}
     return yaml.safe_dump(plain, default_flow_style=True, sort_keys=False, width=1000).strip()
-
-
-def fitted_params(params: AugmentParams, path: Path) -> AugmentParams:
-    """`params` with the operations of a fitted.yaml in place of its own; dropout is kept, as no test image shows it."""
-    if not path.is_file():
-        raise DataError(
-            f"{path} not found, and augment.strength is fitted. Set explore.fit_noise: true, or augment.strength: given"
-        )
-    content = yaml.safe_load(path.read_text(encoding="utf-8"))
-    fitted = Operations.model_validate(content["operations"])
-    return params.model_copy(update={"operations": fitted.model_copy(update={"dropout": params.operations.dropout})})

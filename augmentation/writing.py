@@ -29,7 +29,8 @@ from storage.shards import Shards, ShardWriter
 SHARD_BYTES = 64 * 2**20
 FEWEST_SHARDS = 32  # so that several workers have something to do, and end at about the same time
 REMEMBERED = 2**28  # bytes of prepared sources and partners, about
-SAMPLES = 48  # rendered copies behind the estimate of the disk
+SAMPLES = 48  # rendered copies behind the estimate of the disk; fewer where copies are huge
+SAMPLED_BYTES = 2**28  # of their pixels
 SUFFIXES = {"jpeg": "jpg", "png": "png", "raw": "rgb"}
 Pixels = npt.NDArray[np.uint8]
 Place = tuple[str, str, int, int]  # image_id, shard, offset, size
@@ -154,15 +155,19 @@ def places_in_shard(folder: Path, task: ShardTask) -> Places:
 
 
 def mean_bytes(plan: Plan, train: pd.DataFrame, *, params: AugmentParams, source_folder: Path) -> float:
-    """Mean bytes of a copy in a shard, from a few that are rendered."""
+    """Mean bytes of a copy in a shard, from a few that are rendered; of raw ones it is known."""
     if not len(plan.source):
         return 0.0
-    places = read_places(train)
-    sources = Sources(source_folder, dict(enumerate(places)), Copier(params))
-    rows = np.unique(np.linspace(0, len(plan.source) - 1, SAMPLES).astype(int))
-    tasks = [shard_task("", slice(row, row + 1), plan, places, params.encoding) for row in rows.tolist()]
-    sizes = [copy_bytes(task, 0, sources).size for task in tasks]
-    return float(np.mean([512 + -(-size // 512) * 512 for size in sizes]))
+    width, height = copy_sizes(params, plan, train)
+    sizes: Integers = 3 * width * height
+    if params.encoding != "raw":
+        count = int(np.clip(SAMPLED_BYTES // sizes.mean(), 2, SAMPLES))
+        places = read_places(train)
+        sources = Sources(source_folder, dict(enumerate(places)), Copier(params))
+        rows = np.unique(np.linspace(0, len(sizes) - 1, count).astype(int))
+        tasks = [shard_task("", slice(row, row + 1), plan, places, params.encoding) for row in rows.tolist()]
+        sizes = np.array([copy_bytes(task, 0, sources).size for task in tasks])
+    return float(np.mean(512 + -(-sizes // 512) * 512))
 
 
 def copy_sizes(params: AugmentParams, plan: Plan, train: pd.DataFrame) -> tuple[Integers, Integers]:

@@ -35,14 +35,10 @@ def main(
 
     from augmentation.compiling import announce
     from augmentation.copies import Copier
-    from augmentation.fitting import fitted_params
-    from augmentation.recipe import AugmentParams
-    from stages.params import section
+    from stages.fitted import recipe_in_use
     from storage.atomic import write_bytes
 
-    recipe = section("augment", AugmentParams, path=params)
-    if recipe.strength == "fitted":
-        recipe = fitted_params(recipe, noise / "fitted.yaml")
+    recipe = recipe_in_use(params, noise)
     chosen = list(folder_images(images, sources) if images else index_images(index, sources))
     copier = Copier(recipe)
     announce()

@@ -26,13 +26,12 @@ import simplejpeg
 import typer
 
 from augmentation.catalogue import open_catalogue
-from augmentation.fitting import fitted_params
 from augmentation.plan import Plan, plan_copies
 from augmentation.recipe import RECIPE, AugmentParams
 from augmentation.workers import run
 from augmentation.writing import Places, ShardTask, copy_sizes, cut_shards, mean_bytes, places_in_shard, write_shard
 from stages.entry import entry
-from stages.params import section
+from stages.fitted import recipe_in_use
 from stages.tables import Folds, Index, content_hash, read_folds, read_index, write_augmented
 from storage.atomic import TEMPORARY, building, replace_folder, write_json
 from storage.errors import ResourceError
@@ -51,9 +50,7 @@ def main(
     params: Annotated[Path, typer.Option(help="The parameters.")] = Path("params.yaml"),
 ) -> None:
     """Grow the clean training images into noisy copies."""
-    recipe = section("augment", AugmentParams, path=params)
-    if recipe.strength == "fitted":
-        recipe = fitted_params(recipe, noise / "fitted.yaml")
+    recipe = recipe_in_use(params, noise)
     data = read_index(index)
     table = augment(recipe, data, read_folds(folds, data), out=out, work=work)
     views = table["view"].value_counts()

@@ -73,9 +73,23 @@ class Params:
 
 def read_params(path: str | Path = "params.yaml") -> Params:
     """The whole file; raises ParamsError where it is not plain YAML, repeats a key or has an unknown section."""
-    path = Path(path)
-    if not path.is_file():
+    if not Path(path).is_file():
         raise ParamsError(f"{path} not found. Run in the folder of dvc.yaml, or: podium use digits")
+    params = read_yaml(path)
+    known = (*SECTIONS, *LISTS)
+    unknown = [
+        f"{path}:{params.lines[key,]}: {key}: unknown section{nearest(str(key), known)}"
+        for key in params.values
+        if key not in known
+    ]
+    if unknown:
+        raise ParamsError(problems(f"{path} cannot be used", unknown))
+    return params
+
+
+def read_yaml(path: str | Path) -> Params:
+    """Keys with values from a file of plain YAML; raises ParamsError where it is not, or repeats a key."""
+    path = Path(path)
     raw = path.read_bytes()
     if len(raw) > LARGEST:
         raise ParamsError(f"{path} has {len(raw):,} bytes; the limit is {LARGEST:,}")
@@ -90,16 +104,9 @@ def read_params(path: str | Path = "params.yaml") -> Params:
     except (yaml.YAMLError, RecursionError) as error:
         raise ParamsError(f"{path}: {error}") from None
     if not isinstance(root, MappingNode):
-        raise ParamsError(f"{path} holds no sections; expected {', '.join(SECTIONS)}")
+        raise ParamsError(f"{path} holds no sections; expected keys with values")
     lines: dict[Place, int] = {}
-    values = convert(path, root, (), lines)
-    known = (*SECTIONS, *LISTS)
-    unknown = [
-        f"{path}:{lines[key,]}: {key}: unknown section{nearest(str(key), known)}" for key in values if key not in known
-    ]
-    if unknown:
-        raise ParamsError(problems(f"{path} cannot be used", unknown))
-    return Params(path, values, lines)
+    return Params(path, convert(path, root, (), lines), lines)
 
 
 def section(name: str, model: type[Model], *, path: str | Path = "params.yaml", key: str | None = None) -> Model:

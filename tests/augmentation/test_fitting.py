@@ -13,12 +13,12 @@ from augmentation.fitting import (
     Images,
     Search,
     fit_noise,
-    fitted_params,
     two_sample_auc,
     write_fit,
 )
 from augmentation.recipe import AugmentParams, Dropout, Operations
 from augmentation.response import Moments
+from stages.fitted import with_fitted
 from storage.errors import DataError
 from tests.small_index import digits
 
@@ -89,7 +89,7 @@ def test_a_belief_becomes_a_block_that_people_can_read(tmp_path, pictures):
     assert "clean 1.000, fitted 0.600; it took 5,000 copies" in text
     assert yaml.safe_load(text)["operations"]["noise"]["sigma"] == [0, 60]
     given = AugmentParams(strength="fitted", operations=Operations(dropout=Dropout()))
-    used = fitted_params(given, tmp_path / "fitted.yaml")
+    used = with_fitted(given, tmp_path / "fitted.yaml")
     assert used.operations.noise == operations.noise
     assert used.operations.dropout == Dropout()  # no test image shows it: it stays as given
     assert used.operations.rotate is None

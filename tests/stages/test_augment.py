@@ -8,11 +8,14 @@ import numpy as np
 import pandas as pd
 import pytest
 
+from augmentation import writing
 from augmentation.copies import Copier
+from augmentation.plan import plan_copies
 from augmentation.recipe import AugmentParams
 from augmentation.writing import FEWEST_SHARDS, Sources, read_places
 from stages import augment as stage
 from stages.augment import augment
+from stages.fitted import with_fitted
 from stages.tables import read_augmented, read_folds, write_folds
 from storage.errors import IntegrityError, ParamsError, PodiumError, ResourceError
 from storage.shards import Shards
@@ -141,13 +144,24 @@ def test_a_transform_that_fails_on_a_copy_names_its_source(contest, tmp_path, mo
     monkeypatch.setattr("augmentation.copies.apply_transform", fails)
     with pytest.raises(ParamsError, match=r"source train_\d+: augment\.extra Equalize: too dark"):
         run(contest, tmp_path, extra=[{"name": "Equalize"}])
-    assert not list(tmp_path.iterdir())
+    assert not (tmp_path / "augmented").exists()
 
 
 def test_a_disk_that_is_too_small_is_refused_with_the_estimate(contest, tmp_path, monkeypatch):
     monkeypatch.setattr(stage.shutil, "disk_usage", lambda path: SimpleNamespace(free=100_000))
     with pytest.raises(ResourceError, match=r"need about .* MiB, 0 MiB are free"):
         run(contest, tmp_path)
+
+
+@pytest.mark.parametrize(("encoding", "rendered"), [("raw", 0), ("png", 3)])
+def test_the_estimate_of_huge_copies_takes_no_longer(contest, monkeypatch, encoding, rendered):
+    params, made = AugmentParams.model_validate(SECTION | {"encoding": encoding}), []
+    plan = plan_copies(params, contest.index.train, contest.folds.table["fold"].to_numpy(), list("0123456789"))
+    monkeypatch.setattr(writing, "SAMPLED_BYTES", 3 * 28 * 28 * 3)
+    copy_bytes = writing.copy_bytes
+    monkeypatch.setattr(writing, "copy_bytes", lambda *place: made.append(place) or copy_bytes(*place))
+    assert writing.mean_bytes(plan, contest.index.train, params=params, source_folder=contest.index.folder) > 512
+    assert len(made) == rendered
 
 
 @pytest.mark.parametrize("encoding", ["jpeg", "raw"])
@@ -227,8 +241,31 @@ def test_two_runs_at_once_do_not_mix(contest, tmp_path):
         run(contest, tmp_path)
 
 
-def test_fitted_strengths_without_a_fit_are_refused(contest, tmp_path):
-    from augmentation.fitting import fitted_params
-
+def test_fitted_strengths_without_a_fit_are_refused(tmp_path):
     with pytest.raises(PodiumError, match=r"explore\.fit_noise"):
-        fitted_params(AugmentParams(strength="fitted"), tmp_path / "fitted.yaml")
+        with_fitted(AugmentParams(strength="fitted"), tmp_path / "fitted.yaml")
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        (
+            "operations:\n  noise: {sigm: [1, 2]}",
+            r"yaml:2: operations\.noise\.sigm: unknown; did you mean sigma",
+        ),
+        ("operations:\n  nois: {sigma: [1, 2]}", r"fitted\.yaml:2: operations\.nois: unknown; did you mean noise"),
+        (
+            "operations:\n  noise: {sigma: [5, 2]}",
+            r"yaml:2: operations\.noise\.sigma: .*larger than the second",
+        ),
+        ("operations: {noise: {}, noise: {}}", "'noise' twice"),
+        ("operations: {noise: {sigma: [1, 2]", r"fitted\.yaml line 1"),
+        ("auc: {after: 0.5}", r"fitted\.yaml:1: operations: Field required"),
+        ("operations: !!python/name:os.system {}", "YAML tags are not allowed"),
+        ("", r"fitted\.yaml holds no sections"),
+    ],
+)
+def test_fitted_strengths_are_edited_by_hand_and_read_strictly(tmp_path, text, said):
+    (tmp_path / "fitted.yaml").write_text(text)
+    with pytest.raises(ParamsError, match=said):
+        with_fitted(AugmentParams(strength="fitted"), tmp_path / "fitted.yaml")
