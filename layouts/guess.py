@@ -28,7 +28,7 @@ CORNERS = (
     ("x", "y", "width", "height"),
 )
 GROUPS = re.compile(r"(patient|person|subject|video|group|session|user|animal)(_?id)?", re.IGNORECASE)
-TEST = re.compile(r"(test|val(id(ation)?)?|eval(uation)?)([ _-]?(set|data|images?|imgs?|pictures?))?", re.IGNORECASE)
+TEST = re.compile(r"(test|val|valid|validation|eval|evaluation)([ _-]?(set|data|images?|imgs?))?", re.IGNORECASE)
 PARTS = re.compile(r"(train|test|val|eval|image|img|picture)", re.IGNORECASE)
 MOST_TABLES, MOST_CLASSES, DEEPEST, LOOKED_AT = 30, 5000, 3, 50_000
 LARGEST_TABLE = 300 * 2**20  # bytes

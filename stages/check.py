@@ -21,7 +21,8 @@ from stages.entry import entry
 from stages.explore import ExploreParams
 from stages.fetch import wanted
 from stages.model_params import member_params
-from stages.params import check, read_params, run_lists, section
+from stages.params import LISTS, Params, check, read_params, run_lists, section
+from stages.params import SECTIONS as EVERY_SECTION
 from stages.prepare import PrepareParams
 from stages.split import SplitParams, expect_folds
 from stages.submit import SubmitParams
@@ -60,6 +61,7 @@ def refusals(path: Path) -> list[str]:
             found.extend(error.items)
 
     read = read_params(path)
+    found += missing(read)
     for name, model in SECTIONS.items():
         attempt(section, name, model, path=path)
     attempt(check_prepare, path)
@@ -71,6 +73,19 @@ def refusals(path: Path) -> list[str]:
     return sorted(dict.fromkeys(found), key=lambda line: [int(n) for n in re.findall(r":(\d+):", line)[:1]])
 
 
+def missing(read: Params) -> list[str]:
+    """What dvc.yaml takes from params.yaml, so that it has to stand there."""
+    found = [
+        f"{read.path}: the section {name} is missing; for its defaults write {name}: {{}}"
+        for name in (*LISTS, *EVERY_SECTION)
+        if name not in read.values
+    ]
+    for name, key, meaning in (("prepare", "root", "the competition's folder"), ("submit", "name", "of the CSV")):
+        if name in read.values and key not in (read.values[name] or {}):
+            found.append(f"{read.path}:{read.line((name,))}: {name}.{key} is missing: {meaning}")
+    return found
+
+
 def check_split(path: Path) -> None:
     """The section, and the lists that have to agree with it."""
     expect_folds(section("split", SplitParams, path=path).folds, run_lists(path)[1], path)
@@ -80,7 +95,11 @@ def check_prepare(path: Path) -> None:
     """The section, the options of its layout, and a root that exists or will be fetched."""
     read = read_params(path)
     chosen = section("prepare", PrepareParams, path=path)
-    check(read, ("prepare", "options"), chosen.options, layout(chosen.layout).Options)
+    try:
+        options = layout(chosen.layout).Options
+    except ParamsError as error:
+        raise ParamsError(f"{path}:{read.line(('prepare', 'layout'))}: {error}") from None
+    check(read, ("prepare", "options"), chosen.options, options)
     fetched = set(Path(chosen.root).parts) & set(read.values.get("fetch") or {})
     if not fetched and not Path(chosen.root).is_dir():
         line = read.line(("prepare", "root"))

@@ -23,9 +23,11 @@ from storage.section import Section
 PLACE = Path("docs/params.md")
 START = """# params.yaml
 
-One section for each stage. A key that is left out has the default below; a key that does not exist is refused with the
-nearest one that does, before anything runs (`python -m stages.check`). `train` and `models` have
-[a page of their own](members.md). These tables are made from the schemas (`python -m stages.documents`).
+One section for each stage; none may be absent (`explore: {}` takes its defaults). A key that is left out has the
+default below; dvc.yaml needs `prepare.root` and `submit.name`. A key that does not exist is refused with the nearest
+one that does, before anything runs; where DVC itself refuses the file, `python -m stages.check` says why in plainer
+words. `train` and `models` have [a page of their own](members.md). These tables are made from the schemas
+(`python -m stages.documents`).
 
 Three lists stand outside the sections; they are always lists or names in braces, also when there is but one:
 

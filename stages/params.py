@@ -50,6 +50,12 @@ PLAIN = {  # pydantic's words, for people
     "model_type": "expected keys with values",
     "model_attributes_type": "expected keys with values",
 }
+REMEDIES = {  # for what YAML says of the usual slips
+    "found character '\\t'": "indent with spaces, not with tabs",
+    "mapping values are not allowed here": "is it indented as the lines around it?",
+    "could not find expected ':'": "a key is followed by a colon and a space",
+    "expected <block end>": "is it indented as the lines around it?",
+}
 LARGEST = 1_000_000  # bytes; a params.yaml is a page, not a book
 NAME = r"[A-Za-z0-9_][A-Za-z0-9_.-]{0,63}"
 Model = TypeVar("Model", bound=Section)
@@ -100,7 +106,9 @@ def read_yaml(path: str | Path) -> Params:
     except yaml.MarkedYAMLError as error:
         mark = error.problem_mark
         place = f" line {mark.line + 1}, column {mark.column + 1}" if mark else ""
-        raise ParamsError(f"{path}{place}: {error.problem or error.context}") from None
+        told = str(error.problem or error.context)
+        remedy = next((f"; {text}" for start, text in REMEDIES.items() if told.startswith(start)), "")
+        raise ParamsError(f"{path}{place}: {told}{remedy}") from None
     except (yaml.YAMLError, RecursionError) as error:
         raise ParamsError(f"{path}: {error}") from None
     if not isinstance(root, MappingNode):

@@ -24,7 +24,7 @@ from analysis.folds import balance, deal, parts_per_class
 from analysis.frames import informative
 from analysis.pictures import Pictures, Thumbnails
 from stages.entry import entry
-from stages.params import run_lists, section
+from stages.params import read_params, run_lists, section
 from stages.tables import Index, read_index, write_folds
 from storage.atomic import write_text
 from storage.csvfile import read_csv
@@ -109,7 +109,10 @@ def expect_folds(folds: int, listed: list[int], path: Path) -> None:
     """The stages after this one run once per entry of the list `folds`: it has to agree. Raises ParamsError."""
     if listed != list(range(folds)):
         wanted = list(range(folds)) if folds < 6 else f"[0, 1, ..., {folds - 1}]"
-        raise ParamsError(f"{path}: split.folds is {folds}, but folds lists {listed}; set folds: {wanted}")
+        line = read_params(path).line(("folds",))
+        raise ParamsError(
+            f"{path}:{line}: folds: split.folds is {folds}, but folds lists {listed}; set folds: {wanted}"
+        )
 
 
 def find_parts(data: Index, chosen: SplitParams) -> Duplicates:

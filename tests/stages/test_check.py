@@ -45,6 +45,11 @@ def test_the_default_is_in_order(tmp_path: Path) -> None:
         (lambda p: p.update(members="cnn"), "members: expected a list of the models to train, such as [cnn]"),
         (lambda p: p.update(folds=3), "folds: expected [0, 1, 2, ...]"),
         (lambda p: p.update(members=["my cnn"], models={"my cnn": {"backbone": "simple_cnn"}}), "becomes a folder"),
+        (lambda p: p.pop("compare"), "the section compare is missing; for its defaults write compare: {}"),
+        (lambda p: p.pop("fetch"), "the section fetch is missing"),
+        (lambda p: p["submit"].pop("name"), "submit.name is missing: of the CSV"),
+        (lambda p: p["prepare"].pop("root"), "prepare.root is missing: the competition's folder"),
+        (lambda p: p["prepare"].update(layout="csv"), "prepare.layout: no layout 'csv'; there are csv_images"),
         (lambda p: p["fetch"].update(digits=[{"to": "../x"}]), "fetch.digits.0.to"),
     ],
 )
@@ -52,7 +57,7 @@ def test_it_names_what_is_wrong_and_where(tmp_path: Path, change: Any, told: str
     path = params(tmp_path, lambda p: (p["prepare"].setdefault("options", {}), change(p)))
     with pytest.raises(ParamsError) as refused:
         main(params=path)
-    assert told in str(refused.value) and f"{path}:" in str(refused.value)
+    assert told in str(refused.value) and f"\n  {path}:" in str(refused.value)
 
 
 def test_it_names_everything_at_once_in_the_order_of_the_file(tmp_path: Path) -> None:
