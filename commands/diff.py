@@ -115,8 +115,10 @@ def new_table(title: str) -> Any:
     """A table in the one style of this command."""
     from rich import box
     from rich.table import Table
+    from rich.text import Text
 
-    return Table(title=title, title_justify="left", title_style="bold", box=box.SIMPLE, pad_edge=False)
+    told = Text(title, no_wrap=True, overflow="ignore")  # often longer than the table is wide
+    return Table(title=told, title_justify="left", title_style="bold", box=box.SIMPLE, pad_edge=False)
 
 
 def agreement_table(found: LabelTable) -> Any:

@@ -186,6 +186,7 @@ def test_predictions(data: Index, places: Places, source: str) -> tuple[Any, Any
 
     from analysis.team_files import read_team_file
     from stages.probabilities import canonical_order, read_member, read_probabilities
+    from stages.submit import read_labels
     from stages.tables import read_folds
 
     path = Path(source)
@@ -203,7 +204,10 @@ def test_predictions(data: Index, places: Places, source: str) -> tuple[Any, Any
     else:
         table = read_member(places.predictions / source, done(places, source, cut), data, cut).test
     values = table.probabilities()
-    return values.argmax(axis=1), values.max(axis=1)
+    labels = values.argmax(axis=1)
+    if source == "blend" and (chosen := places.blend / "labels.parquet").is_file():  # as the submission says
+        labels = read_labels(chosen, table)
+    return labels, values[np.arange(len(labels)), labels]
 
 
 def held_out(data: Index, places: Places, source: str) -> tuple[Any, Any, Any]:
@@ -233,6 +237,7 @@ def done(places: Places, member: str, cut: Folds) -> list[int]:
     if not numbers:
         known = sorted(path.name for path in places.predictions.iterdir()) if places.predictions.is_dir() else []
         raise DataError(
-            f"no predictions of {member!r} in {places.predictions}; there are: {', '.join(known) or 'none'}"
+            f"no predictions of {member!r} in {places.predictions}; there are: {', '.join(known) or 'none'}. "
+            "A team-mate's file is named by its path"
         )
     return numbers

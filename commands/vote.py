@@ -85,6 +85,8 @@ def main(
             content |= {"tainted": True, "overrides": {"file": override.name, "rows": changed, "decided_by": people}}
         path = write(name, out, index, params=params, voted=voted, shares=shares, content=content)
         print(f"{path}: {len(voted):,} rows, exactly like the sample")
+        if override:
+            print(f"{changed:,} rows were changed by hand: tainted, which its sidecar says")
 
 
 def read_scores(given: list[str], names: list[str]) -> list[float] | None:

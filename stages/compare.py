@@ -43,6 +43,7 @@ from stages.tables import (
 )
 from storage.csvfile import read_csv
 from storage.errors import DataError, IntegrityError, printable
+from storage.names import nearest
 from storage.shards import Shards
 
 COPIES = 300  # test-like copies that are looked at
@@ -208,7 +209,7 @@ def main(
     found = known_taint(read_team(team, contest, settings.team), book)
     taken = {source.name for source in sources}
     sources += team_sources(found, sources[-1].labels, held, index=data, settings=settings, taken=taken)
-    for message in found.refused.values():
+    for message in [*found.refused.values(), *unknown_names(settings, sources, found)]:
         print(printable(f"warning: {message}"), file=sys.stderr)
     shards = Shards(data.folder)
     judged = data.train[data.train["image_id"].isin(set(members[0].oof.image_id))]  # without those only trained on
@@ -235,6 +236,18 @@ def main(
     look = Look(settings.thumbnail, settings.large, settings.neighbours, settings.pictures, settings.suspects)
     write_report(out, material, look)
     print(f"{out / 'index.html'}: {len(sources)} sources compared")
+
+
+def unknown_names(settings: CompareParams, sources: list[Source], team: TeamFolder) -> list[str]:
+    """The names in compare.board and compare.team that nothing here has: a typo, or a file that is gone."""
+    files = [*(file.name for file in team.files), *(Path(name).stem.removesuffix(".oof") for name in team.refused)]
+    known = {"board": [*(source.name for source in sources), *files], "team": [*files, *team.held]}
+    return [
+        f"params.yaml: compare.{key}: nothing here is called {name!r}{nearest(name, known[key])}"
+        for key, given in (("board", settings.board), ("team", settings.team))
+        for name in given
+        if name not in known[key]
+    ]
 
 
 def clean_shares(members: list[Member]) -> dict[str, Array]:

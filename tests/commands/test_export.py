@@ -54,6 +54,16 @@ def test_by_predicted_puts_the_least_certain_first(contest: Contest, tmp_path: P
     assert all(part.is_monotonic_increasing for _, part in certainty.groupby(table["folder"]))
 
 
+def test_the_blend_is_shown_with_the_labels_that_it_chose(contest: Contest, tmp_path: Path) -> None:
+    chosen = contest.index.test[["image_id"]].assign(label=3)
+    path = contest.folder / "data/blend/labels.parquet"
+    chosen.to_parquet(path)
+    try:
+        assert set(export(contest, tmp_path / "x", "--by", "predicted")["folder"]) == {"digit 3"}
+    finally:
+        path.unlink()
+
+
 def test_a_team_file_is_a_source(contest: Contest, tmp_path: Path) -> None:
     path = contest.folder / "submissions/team/lee.csv"
     table = export(contest, tmp_path / "x", "--by", "predicted", "--source", str(path))

@@ -137,6 +137,22 @@ def test_it_starts_without_torch() -> None:
     assert subprocess.run([sys.executable, "-c", code], check=False, cwd=Path(__file__).parents[2]).returncode == 0
 
 
+def test_a_name_that_nothing_has_is_told(contest: Contest, capsys: pytest.CaptureFixture[str]) -> None:
+    params = contest.folder / "params.yaml"
+    before = params.read_text()
+    board = "board: {kim: 0.9, lee: 0.7, kimm: 0.8, blend: 0.9}, team: {leo: {kind: percent}}"
+    try:
+        params.write_text(before.replace("board: {kim: 0.9, lee: 0.7}", board))
+        run(contest)
+    finally:
+        params.write_text(before)
+    told = [line.split("compare.")[1] for line in capsys.readouterr().err.splitlines() if "compare." in line]
+    assert [line[: line.index("; did")] for line in told] == [
+        "board: nothing here is called 'kimm'",
+        "team: nothing here is called 'leo'",
+    ]
+
+
 def test_the_report_says_the_scores_that_the_blend_said(contest: Contest) -> None:
     path = contest.folder / "data/blend/metrics.json"
     found = {"metric": "macro_f1", "view": "clean", "score": 0.9181, "alone": {next(iter(CLASSIFIERS)): 0.8273}}
