@@ -4,7 +4,8 @@ Each round draws copies by the present belief (belief.py), and explorers around 
 the moments of the images' features respond to what was drawn, and moves the belief most of the way to where that
 response equals the test's (response.py). A belief whose own copies are no nearer to the test than the best so far is
 taken back, and the next step is half as long. The budget is a number of copies, so that the result does not depend on
-the machine's speed. A classifier judges the outcome, on test images that the search has not seen if there are enough.
+the machine's speed. A classifier judges the outcome, on test images that the search has not seen if there are enough;
+where it can't tell the clean training images from them more easily, nothing is fitted.
 
 Writes fitted.yaml, a block of operations for people to read and edit, and fitted.png, test and fitted side by side.
 """
@@ -21,7 +22,7 @@ import numpy.typing as npt
 import yaml
 
 from augmentation.belief import as_operations, draw_belief, draw_explorers, first_belief, toward
-from augmentation.copies import Copier
+from augmentation.copies import Copier, Prepared
 from augmentation.drawing import Draws, copy_keys
 from augmentation.features import feature_table
 from augmentation.recipe import AugmentParams, Mix, Operations
@@ -42,6 +43,7 @@ FADES = 0.85  # weight of a copy, for each round since
 COMPARED = 2000  # most test images that the search compares with
 JUDGED = 1000  # most images of either side behind an AUC
 FEWEST = 50  # images of either side
+REMEMBERED = 2**28  # bytes of prepared sources, about: the first ones stay, as all are asked for equally often
 
 
 @dataclass(frozen=True)
@@ -85,13 +87,15 @@ def fit_noise(params: AugmentParams, train: Images, test: Images, *, budget: int
         search.round(early=number < EARLY)
     best, fresh = search.best, order[-judged:]
     sources = some_sources(train, judged, random)
-    copies = list(render_drawn(copier, train, sources, draw_belief(best, judged, random)))
+    copies = list(search.render(sources, draw_belief(best, judged, random)))
     pictures = [copier.render(test.read(i), "", 0) for i in fresh]
     clean = feature_table(copier.render(train.read(i), "", 0) for i in sources)
     unseen = feature_table(pictures)
     before, after = (two_sample_auc(table, unseen, seed=seed) for table in (clean, feature_table(copies)))
-    sheet = side_by_side(pictures[:48], copies[:48])
-    return Fit(as_operations(best), before, after, search.distances, search.copies + judged, sheet)
+    operations, took = as_operations(best), search.copies + judged
+    if after > before - (6 * judged) ** -0.5:  # by less than the standard error: nothing was to be found
+        operations, after, copies = Operations(), before, [copier.render(train.read(i), "", 0) for i in sources[:48]]
+    return Fit(operations, before, after, search.distances, took, side_by_side(pictures[:48], copies[:48]))
 
 
 class Search:
@@ -102,6 +106,8 @@ class Search:
     ) -> None:
         self.copier, self.train, self.wanted, self.random = copier, train, wanted, random
         self.per_round, self.copies, self.step = per_round, 0, STEP
+        self.known: dict[int, Prepared] = {}
+        self.bytes = 0
         self.size = 1 / (1 / len(wanted) + 1 / train.count)  # images that speak for a difference of means
         self.knobs = self.best = first_belief()
         self.best_features: Floats | None = None
@@ -117,7 +123,7 @@ class Search:
         columns = {name: np.concatenate([believed[name], explorers[name]]) for name in believed}
         sources = some_sources(self.train, own, self.random)
         sources += some_sources(self.train, self.per_round - own, self.random, again=True)
-        features = feature_table(render_drawn(self.copier, self.train, sources, columns))
+        features = feature_table(self.render(sources, columns))
         self.copies += len(features)
         self.features.append(features)
         self.columns.append(columns)
@@ -125,6 +131,21 @@ class Search:
         self.judge(moments, features[:own])
         target = self.response(moments).solve(self.best, size=self.size, early=early)
         self.knobs = [toward(knob, aim, self.step) for knob, aim in zip(self.best, target, strict=True)]
+
+    def render(self, sources: list[int], columns: dict[str, Floats]) -> Iterator[Pixels]:
+        """One copy of each source with the drawn columns."""
+        draws = Draws(copy_keys(0, "fit", [str(i) for i in sources], np.arange(len(sources))), columns)
+        return (self.copier.render_drawn(self.prepared(s), draws, i) for i, s in enumerate(sources))
+
+    def prepared(self, source: int) -> Prepared:
+        """A training image at about the size of its copies; decoding a photo takes longer than copying it."""
+        if source in self.known:
+            return self.known[source]
+        new = self.copier.prepare(self.train.read(source))
+        if self.bytes < REMEMBERED:
+            self.known[source] = new
+            self.bytes += new.most_bytes
+        return new
 
     def judge(self, moments: Moments, own: Floats) -> None:
         """Keep the belief if its own copies are nearer to the test than the best one's, else step more carefully."""
@@ -151,25 +172,25 @@ def some_sources(train: Images, count: int, random: np.random.Generator, *, agai
     return [int(i) for i in pool[:count]]
 
 
-def render_drawn(copier: Copier, train: Images, sources: list[int], columns: dict[str, Floats]) -> Iterator[Pixels]:
-    """One copy of each source with the drawn columns."""
-    draws = Draws(copy_keys(0, "fit", [str(i) for i in sources], np.arange(len(sources))), columns)
-    return (copier.render_drawn(copier.prepare(train.read(s)), draws, i) for i, s in enumerate(sources))
-
-
 def two_sample_auc(first: Floats, second: Floats, *, seed: int = 0) -> float:
-    """How well boosted trees, cross-validated, tell two tables of features apart: 0.5 not at all, 1.0 at once."""
+    """How well boosted trees, cross-validated, tell two tables of features apart: 0.5 not at all, 1.0 at once.
+
+    A picture on both sides is held out on both at once: whoever has seen its twin would be surely wrong about it.
+    """
     from sklearn.ensemble import HistGradientBoostingClassifier
     from sklearn.metrics import roc_auc_score
-    from sklearn.model_selection import StratifiedKFold, cross_val_predict
+    from sklearn.model_selection import StratifiedGroupKFold, StratifiedKFold, cross_val_predict
 
     features = np.concatenate([first, second])
     side = np.repeat([0, 1], [len(first), len(second)])
     classifier = HistGradientBoostingClassifier(
         max_iter=60, max_leaf_nodes=8, max_features=0.2, max_bins=64, random_state=seed
     )
-    folds = StratifiedKFold(4, shuffle=True, random_state=seed)
-    score = cross_val_predict(classifier, features, side, cv=folds, method="predict_proba")[:, 1]
+    twins = np.unique(features, axis=0, return_inverse=True)[1].ravel()
+    alone = twins.max() + 1 == len(twins)
+    folds = (StratifiedKFold if alone else StratifiedGroupKFold)(4, shuffle=True, random_state=seed)
+    splits = list(folds.split(features, side, None if alone else twins))
+    score = cross_val_predict(classifier, features, side, cv=splits, method="predict_proba")[:, 1]
     return float(roc_auc_score(side, score))
 
 
@@ -200,9 +221,9 @@ def write_fit(folder: Path, fit: Fit) -> None:
         f"# Told apart from the test images (0.5: not at all, 1.0: at once): clean {fit.auc_before:.3f}, "
         f"fitted {fit.auc_after:.3f}; it took {fit.copies:,} copies.\n"
     )
-    lines = [f"  {name}: {flow(entry)}" for name, entry in operations.items()]
+    lines = [f"\n  {name}: {flow(entry)}" for name, entry in operations.items()] or [" {}"]
     numbers = flow({"before": round(fit.auc_before, 4), "after": round(fit.auc_after, 4)})
-    write_text(folder / "fitted.yaml", f"{head}auc: {numbers}\noperations:\n" + "\n".join(lines) + "\n")
+    write_text(folder / "fitted.yaml", f"{head}auc: {numbers}\noperations:{''.join(lines)}\n")
     write_bytes(folder / "fitted.png", cv2.imencode(".png", fit.pictures[..., ::-1])[1].tobytes())
 
 

@@ -53,6 +53,7 @@ def test_a_classifier_sees_noise_and_nothing_between_twins(pictures):
     clean = feature_table(pictures[:150])
     assert two_sample_auc(clean, feature_table(noisy(pictures[150:300], noise={"sigma": [10, 20]}))) > 0.98
     assert two_sample_auc(clean, feature_table(pictures[150:300])) < 0.65
+    assert two_sample_auc(clean, clean) == pytest.approx(0.5, abs=0.1)  # not surely wrong about the same pictures
 
 
 def test_the_belief_moves_toward_the_truth(pictures):
@@ -98,6 +99,17 @@ def test_a_belief_becomes_a_block_that_people_can_read(tmp_path, pictures):
 def test_too_few_images_are_refused(pictures):
     with pytest.raises(DataError, match="needs 50"):
         fit_noise(PLAIN, images(pictures[:20]), images(pictures))
+
+
+def test_nothing_is_fitted_where_there_is_nothing_and_no_source_is_read_for_each_copy(tmp_path, pictures):
+    asked = []
+    fit = fit_noise(PLAIN, Images(lambda i: asked.append(i) or pictures[i], 60), images(pictures[:60]), budget=900)
+    assert not fit.operations.present()
+    assert fit.auc_before == fit.auc_after == pytest.approx(0.5, abs=0.15)
+    assert fit.copies > 600
+    assert len(asked) <= 3 * 60
+    write_fit(tmp_path, fit)
+    assert with_fitted(AugmentParams(strength="fitted"), tmp_path / "fitted.yaml").operations == Operations()
 
 
 @pytest.mark.slow
