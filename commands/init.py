@@ -97,7 +97,7 @@ def main(
         try:
             text = proposed(proposal)
         except PodiumError as error:
-            refused.append(f"{proposal.layout}: {error}")
+            refused.append(f"by the layout {proposal.layout}: {error}")
             continue
         if not write:
             print(text)
@@ -108,11 +108,13 @@ def main(
         for reason in proposal.why:
             print(f"      {reason}")
         return
-    known = "\n".join(f"  {name:<14} {text}" for name, text in LAYOUTS.items())
-    told = "\n".join([*refused, *unreadable(path)]) or "no table names its images, and no folders look like classes"
+    if refused:
+        raise DataError(f"{path} cannot be read as it is\n" + "\n".join(refused))
     inside = [folder for folder in sorted(path.glob("raw/*")) + sorted(path.iterdir()) if folder.is_dir()]
     if fits := next((folder for folder in inside[:20] if guess(folder)), None):
         raise DataError(f"{path} fits no layout; it looks like the folder around a competition: podium init '{fits}'")
+    told = "\n".join(unreadable(path)) or "no table names its images, and no two folders look like classes"
+    known = "\n".join(f"  {name:<14} {text}" for name, text in LAYOUTS.items())
     raise DataError(f"{path} fits no layout: {told}\nSet prepare.layout and prepare.options yourself:\n{known}")
 
 

@@ -36,7 +36,7 @@ from stages.progress import progress
 from stages.tables import INDEX, Classes, SubmissionFormat, write_index
 from storage.atomic import building, write_json
 from storage.csvfile import repeated
-from storage.errors import DataError, problems
+from storage.errors import DataError, printable, problems
 from storage.section import Section
 
 
@@ -141,9 +141,10 @@ def submission_kind(sample: Sample, classes: dict[str, str]) -> Literal["labels"
         return "labels"
     if any(set(columns) == set(known) for known in (classes.keys(), classes.values())):
         return "probabilities"
+    strange = sorted(set(columns) ^ set(classes.values()))
     raise DataError(
         f"{sample.path} has the columns {','.join(sample.columns)[:300]}: expected an id and either one column of "
-        f"labels or one per class: {','.join(classes.values())[:300]}"
+        f"labels or one per class: {','.join(classes.values())[:300]}; {', '.join(strange[:5])} has no counterpart"
     )
 
 
@@ -195,18 +196,14 @@ def place(shard: Path, folder: Path) -> None:
 
 def show(report: dict[str, Any], out: Path) -> None:
     """The report for a person."""
-    from rich.console import Console
-
-    console = Console(highlight=False)
     sizes = report["classes"]
-    console.print(
-        f"[bold]prepare[/]: {report['train_images']:,} training and {report['test_images']:,} test images, "
-        f"{len(sizes)} classes of {min(sizes.values()):,} to {max(sizes.values()):,}, in {out}"
-    )
-    for note, count in report["images"].items():
-        console.print(f"  {count:,} images: {note}")
-    for warning in report["warnings"]:
-        console.print(f"  {warning}", markup=False)
+    lines = [
+        f"prepare: {report['train_images']:,} training and {report['test_images']:,} test images, "
+        f"{len(sizes)} classes of {min(sizes.values()):,} to {max(sizes.values()):,}, in {out}",
+        *(f"  {count:,} images: {note}" for note, count in report["images"].items()),
+        *(f"  {warning}" for warning in report["warnings"]),
+    ]
+    print(printable("\n".join(lines)))
 
 
 if __name__ == "__main__":

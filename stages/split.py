@@ -141,10 +141,10 @@ def cut(labels: Integers, parts: Integers, names: list[str], chosen: SplitParams
     rare = {label: count for label, count in parts_per_class(labels, parts).items() if count < n_sides}
     told = [f"{names[label]!r} has {count} separate images, folds={n_sides}" for label, count in rare.items()]
     if rare and chosen.rare == "error":
-        raise DataError(
-            problems("classes too rare for the folds", told)
-            + f"\nSet split.folds and folds to at most {min(rare.values())}, or split.rare to train_only or spread"
-        )
+        fewest = min(rare.values())
+        fewer = f"split.folds and folds to at most {fewest}, or " if fewest > 1 else ""
+        title = problems("classes too rare for the folds", told)
+        raise DataError(f"{title}\nSet {fewer}split.rare to train_only or spread")
     kept = np.isin(labels, list(rare)) if chosen.rare == "train_only" else np.zeros(len(labels), bool)
     always = np.isin(parts, parts[kept])  # a part goes whole, or its other half would be scored by what it taught
     shares = [chosen.hold_out, 1 - chosen.hold_out] if chosen.method == "hold_out" else [1.0] * chosen.folds

@@ -108,6 +108,14 @@ def test_a_test_folder_beside_the_class_folders_is_no_class(tmp_path: Path) -> N
     assert (list(listing.classes), len(listing.test)) == (["kind 0", "kind 1"], 8)
 
 
+def test_init_says_why_a_known_layout_cannot_be_read(tmp_path: Path) -> None:
+    folders_and_a_test(tmp_path)
+    (tmp_path / "train/kind 2").mkdir()
+    with pytest.raises(DataError, match=r"by the layout class_folders: .*kind 2 holds no images") as refused:
+        init.main(tmp_path)
+    assert "fits no layout" not in str(refused.value)
+
+
 def test_init_says_which_table_it_cannot_read(tmp_path: Path) -> None:
     (tmp_path / "train.csv").write_text("id,label\na,b\nc\n")
     with pytest.raises(DataError, match="line 3: no value for 'label'"):
