@@ -274,7 +274,7 @@ def test_kinds_of_submission(tmp_path: Path, header: str, kind: str | None) -> N
     (root / "sample_submission.csv").write_bytes("\r\n".join([header, *rows]).encode("utf-8-sig"))
     if kind is None:
         with pytest.raises(
-            DataError, match="expected an id and either one column of labels or one per class.* has no counterpart"
+            DataError, match=r"expected an id and either one column of labels or one per class.* has no counterpart"
         ):
             run(root, tmp_path / "index", max_side=32)
         assert not (tmp_path / "index").exists()
