@@ -22,9 +22,10 @@ import numpy.typing as npt
 import yaml
 
 from augmentation.belief import as_operations, draw_belief, draw_explorers, first_belief, toward
-from augmentation.copies import Copier, Prepared
+from augmentation.copies import Copier
 from augmentation.drawing import Draws, copy_keys
 from augmentation.features import feature_table
+from augmentation.prepared import Prepared
 from augmentation.recipe import AugmentParams, Mix, Operations
 from augmentation.response import Moments, Response
 from storage.atomic import write_text
@@ -187,9 +188,10 @@ def two_sample_auc(first: Floats, second: Floats, *, seed: int = 0) -> float:
         max_iter=60, max_leaf_nodes=8, max_features=0.2, max_bins=64, random_state=seed
     )
     twins = np.unique(features, axis=0, return_inverse=True)[1].ravel()
-    alone = twins.max() + 1 == len(twins)
-    folds = (StratifiedKFold if alone else StratifiedGroupKFold)(4, shuffle=True, random_state=seed)
-    splits = list(folds.split(features, side, None if alone else twins))
+    few = min(len(np.unique(twins[side == part])) for part in (0, 1)) < FEWEST  # which groups cannot divide
+    plain = few or twins.max() + 1 == len(twins)
+    folds = (StratifiedKFold if plain else StratifiedGroupKFold)(4, shuffle=True, random_state=seed)
+    splits = list(folds.split(features, side, None if plain else twins))
     score = cross_val_predict(classifier, features, side, cv=splits, method="predict_proba")[:, 1]
     return float(roc_auc_score(side, score))
 

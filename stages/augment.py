@@ -37,7 +37,7 @@ from storage.atomic import TEMPORARY, building, replace_folder, write_json
 from storage.errors import ResourceError
 
 WORK = Path(".podium/augment")
-VERSION = 4  # raised whenever the same recipe would give other pixels
+VERSION = 5  # raised whenever the same recipe would give other pixels
 
 
 def main(
@@ -54,6 +54,11 @@ def main(
     data = read_index(index)
     table = augment(recipe, data, read_folds(folds, data), out=out, work=work)
     views = table["view"].value_counts()
+    items = views.get("train", 0) + recipe.include_clean * len(data.train)
+    if recipe.mode == "offline" and recipe.total not in (None, items):
+        print(
+            f"augment: {items:,} training items, not the {recipe.total:,} of augment.total, as every clean image stays"
+        )
     print(f"augment: {views.get('train', 0):,} training and {views.get('testlike', 0):,} test-like copies in {out}")
 
 
@@ -70,12 +75,18 @@ def augment(params: AugmentParams, index: Index, folds: Folds, *, out: Path, wor
     with alone(folder):
         remaining = [task for task in tasks if not (folder / f"{task.name}.tar").exists()]
         require_space(folder, bytes_per_copy * sum(task.last - task.first for task in remaining))
+        if other_disk(folder, out):
+            require_space(out.parent, bytes_per_copy * len(plan.source))
         written = write_all(remaining, params=params, source_folder=index.folder, folder=folder)
         places = {task.name: written.get(task.name) or places_in_shard(folder, task) for task in tasks}
         table = place_copies(plan, params, index, places)
-        write_augmented(folder / "index.parquet", table, index, folds)
-        write_json(folder / RECIPE, params.model_dump(mode="json", exclude={"workers", "backend"}))
-        publish(folder, out)
+        try:
+            write_augmented(folder / "index.parquet", table, index, folds)
+            write_json(folder / RECIPE, params.model_dump(mode="json", exclude={"workers", "backend"}))
+            publish(folder, out)
+        except OSError as error:  # copytree collects them
+            why = error.strerror or error.args[0][0][-1]
+            raise ResourceError(f"{out} cannot be written: {why}. The copies wait in {folder}; run it again") from None
     return table
 
 
@@ -164,10 +175,17 @@ def place_copies(plan: Plan, params: AugmentParams, index: Index, places: dict[s
     )
 
 
+def other_disk(folder: Path, out: Path) -> bool:
+    """Whether `out` cannot simply be renamed from `folder`."""
+    out.parent.mkdir(parents=True, exist_ok=True)
+    return folder.stat().st_dev != out.parent.stat().st_dev
+
+
 def publish(folder: Path, out: Path) -> None:
     """The finished folder becomes `out`, whole; on another disk it is copied first."""
-    out.parent.mkdir(parents=True, exist_ok=True)
-    if folder.stat().st_dev != out.parent.stat().st_dev:
+    for leftover in out.parent.glob(f"{TEMPORARY}{out.name}-*"):  # of a run that was killed right here
+        shutil.rmtree(leftover)
+    if other_disk(folder, out):
         with building(out) as whole:
             shutil.copytree(folder, whole, dirs_exist_ok=True)
         shutil.rmtree(folder)

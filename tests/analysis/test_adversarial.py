@@ -19,6 +19,13 @@ def test_samples_of_one_population_are_not_told_apart() -> None:
     assert abs(found.auc - 0.5) < 3 * found.standard_error
 
 
+@pytest.mark.parametrize("same", [table(0), table(0).head(200), table(0).assign(light=0.0, noise=0.0)])
+def test_pictures_on_both_sides_are_no_contradiction(same: pd.DataFrame) -> None:
+    found = tell_apart(table(0) if same["noise"].any() else same, same, columns=["light", "noise"])
+    assert found is not None
+    assert abs(found.auc - 0.5) < 4 * found.standard_error
+
+
 def test_a_shift_is_seen_and_named() -> None:
     found = tell_apart(table(0), table(1, shift=2), columns=["noise", "light"])
     assert found is not None

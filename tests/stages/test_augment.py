@@ -183,6 +183,23 @@ def test_a_full_disk_is_said_in_one_line_and_leaves_nothing(contest, tmp_path, m
     assert not [path for path in (tmp_path / "work").rglob("*") if path.suffix == ".tar"]
 
 
+def test_another_disk_that_is_full_is_said_and_the_copies_wait(contest, tmp_path, monkeypatch):
+    whole = run(contest, tmp_path / "whole")
+    with monkeypatch.context() as patch:
+        patch.setattr(stage, "other_disk", lambda folder, out: True)
+
+        def full(folder, whole, **options):
+            (whole / "half.tar").write_bytes(b"")
+            raise shutil.Error([("a", "b", "[Errno 28] No space left on device")])
+
+        patch.setattr(stage.shutil, "copytree", full)
+        with pytest.raises(ResourceError, match=r"augmented cannot be written: .*No space.* wait in .*work"):
+            run(contest, tmp_path)
+        assert {path.name for path in tmp_path.iterdir()} == {"whole", "work"}
+    monkeypatch.setattr(stage, "write_shard", lambda task, **options: pytest.fail("made again"))
+    assert run(contest, tmp_path) == whole
+
+
 @pytest.mark.parametrize(
     ("damage", "said"),
     [
