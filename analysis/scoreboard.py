@@ -178,9 +178,9 @@ def row(entry: Entry, judge: Judge, chosen: Entry) -> dict[str, Any]:
     verdict = "chosen" if same else "tie" if apart.tie else "behind" if apart.difference > 0 else "ahead"
     return {
         "method": entry.name,
-        "score": own.score,
+        "score": published(judge.metric, own.score),
         "error": own.error,
-        "chosen_minus_this": 0.0 if same else apart.difference,
+        "gain_of_chosen": 0.0 if same else apart.difference,
         "error_of_difference": 0.0 if same else apart.error,
         "verdict": verdict,
     }
@@ -200,7 +200,8 @@ def text_of(
     lines: Sequence[dict[str, Any]], alone: dict[str, float], metric: str, *, view: str, board: dict[str, Any]
 ) -> str:
     """The table of methods for a terminal, and how the honest score leads to the one expected on the test."""
-    head = [f"honest (nested) {metric} on the {view} view, with its standard error"]
+    order = ", the smaller the better" if metric == "log_loss" else ""
+    head = [f"honest (nested) {metric} on the {view} view, with its standard error{order}"]
     head += [f"  {line['method']:<14}{line['score']:.4f} ± {line['error']:.4f}  {line['verdict']}" for line in lines]
     head.append("  best_member: in each fold the one that is best elsewhere; each member alone, nothing chosen:")
     head.append("    " + ", ".join(f"{name} {value:.4f}" for name, value in alone.items()))

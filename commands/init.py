@@ -57,7 +57,7 @@ models:
 
 blend:
   method: auto
-  metric: macro_f1                   # of the contest: macro_f1, accuracy, balanced_accuracy, log_loss, qwk
+  metric: {metric:<26} # of the contest: macro_f1, accuracy, balanced_accuracy, log_loss, qwk
 
 submit:
   name: {name}  # of the CSV in submissions/
@@ -144,6 +144,10 @@ def proposed(proposal: Any) -> str:
         f"each with {copies} copies, {epochs} epochs, 3 models. For more than a first run: more epochs"
     )
     reasons = [*proposal.why, *listing.notes[:10], *faults, size]
+    metric = "macro_f1"
+    if listing.sample and len(listing.sample.columns) > 2:
+        metric = "log_loss"
+        reasons.insert(0, "the sample has a column per class: probabilities, scored by log-loss? blend.metric")
     models = SMALL if small else LARGE
     dumped = yaml.safe_dump(prepare, sort_keys=False, allow_unicode=True, width=110)
     slug = re.sub(r"[^a-z0-9_.-]+", "-", proposal.root.resolve().name.lower()).strip("-_.")[:64]
@@ -163,6 +167,7 @@ def proposed(proposal: Any) -> str:
         size=input_size(math.sqrt(width * height)),
         stored="raw" if small else "jpeg",
         epochs=epochs,
+        metric=metric,
         speed=SPEED if small else "",
         models=models,
     )

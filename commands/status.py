@@ -79,8 +79,8 @@ def doubts(blend: Path, method: str) -> list[str]:
         with (blend / "methods.csv").open(newline="", encoding="utf-8") as file:
             rows = [row for row in csv.DictReader(file) if row["verdict"] == "ahead"]
         if rows:
-            best = min(rows, key=lambda row: float(row["chosen_minus_this"]))
-            gap, error = -100 * float(best["chosen_minus_this"]), 100 * float(best["error_of_difference"])
+            best = min(rows, key=lambda row: float(row["gain_of_chosen"]))
+            gap, error = -100 * float(best["gain_of_chosen"]), 100 * float(best["error_of_difference"])
             found.append(
                 f"{best['method']} is ahead of {method} by {gap:.1f} ± {error:.1f} points here: blend.method: "
                 f"{best['method']} (its score is flattered a little by being picked)"
@@ -98,8 +98,9 @@ def hints(scores: dict[str, Any]) -> list[str]:
     """Things worth trying, by what the numbers say; the first matter most."""
     found = []
     views = scores["views"]
-    if len(views) == 2 and views["clean"]["score"] - views["testlike"]["score"] > 0.03:
-        gap = 100 * (views["clean"]["score"] - views["testlike"]["score"])
+    sign = -1 if scores["metric"] == "log_loss" else 1
+    gap = 100 * sign * (views["clean"]["score"] - views["testlike"]["score"]) if len(views) == 2 else 0.0
+    if gap > 3:
         found.append(
             f"noise costs {gap:.1f} points (clean against test-like): more copies, or augment.strength: fitted"
         )

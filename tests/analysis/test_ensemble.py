@@ -126,6 +126,9 @@ def test_the_scoreboard_is_whole(metric: str) -> None:
         "greedy",
         "best_member",
     ]
+    first = result.methods_csv.splitlines()[1].split(",")
+    assert float(first[1]) == pytest.approx(result.metrics["score"], abs=1e-6)  # log-loss is positive everywhere
+    assert f"  auto          {result.metrics['score']:.4f} ± " in result.text
     assert result.ablation_csv.count("member,") == 4
     assert result.ablation_svg.startswith("<svg")
     if metric != "log_loss":

@@ -108,6 +108,15 @@ def test_a_test_folder_beside_the_class_folders_is_no_class(tmp_path: Path) -> N
     assert (list(listing.classes), len(listing.test)) == (["kind 0", "kind 1"], 8)
 
 
+def test_init_proposes_log_loss_where_probabilities_are_asked_for(tmp_path: Path) -> None:
+    ids = folders_and_a_test(tmp_path)
+    for head, values, metric in (("label", ("kind 0",), "macro_f1"), ("kind 0,kind 1", (0.5, 0.5), "log_loss")):
+        rows = [("file", *head.split(",")), *((name, *values) for name in ids)]
+        competitions.write(tmp_path / "sample_submission.csv", rows)
+        init.main(tmp_path, write=True, force=True, params=tmp_path / "params.yaml")
+        assert read_params(tmp_path / "params.yaml").values["blend"]["metric"] == metric
+
+
 def test_init_says_why_a_known_layout_cannot_be_read(tmp_path: Path) -> None:
     folders_and_a_test(tmp_path)
     (tmp_path / "train/kind 2").mkdir()

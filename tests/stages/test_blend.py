@@ -219,7 +219,7 @@ def test_status_says_what_it_is_worth(folder: Path) -> None:
 
 def test_status_names_what_is_ahead_and_what_hurts(folder: Path) -> None:
     paths = (folder / "data/blend/metrics.json", folder / "submissions", folder / "none", folder / "params.yaml")
-    head = "method,score,error,chosen_minus_this,error_of_difference,verdict\n"
+    head = "method,score,error,gain_of_chosen,error_of_difference,verdict\n"
     rows = "auto,.76,.01,0,0,chosen\nweighted,.768,.01,-.005,.002,ahead\ngreedy,.772,.01,-.009,.004,ahead\n"
     (folder / "data/blend/methods.csv").write_text(head + rows)
     found = [Effect("member", "net0", -0.85, 0.4, False), Effect("member", "net1", -0.1, 0.4, True)]
