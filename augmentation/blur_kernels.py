@@ -14,6 +14,7 @@ from augmentation.compiling import compiled
 
 Bytes = npt.NDArray[np.uint8]
 Sums = npt.NDArray[np.uint16]
+BAND = 6144  # values of some rows, whose sums stay in the nearest cache
 
 
 @compiled
@@ -39,71 +40,74 @@ def byte(total: np.uint16) -> np.uint8:
 
 
 @compiled
-def add_rows(sums: Sums, plane: Bytes, y: int, near: int, weights: Sums) -> None:
-    """Add the rows at distances near, near + 1 and near + 2 above and below y; the first time, start with row y."""
+def add_rows(sums: Sums, plane: Bytes, top: int, near: int, weights: Sums) -> None:
+    """Add to each row those at distances near, near + 1, near + 2 above and below it; at first, start with itself."""
     height = plane.shape[0]
-    a, b = mirrored(y - near, height), mirrored(y + near, height)
-    c, d = mirrored(y - near - 1, height), mirrored(y + near + 1, height)
-    e, f = mirrored(y - near - 2, height), mirrored(y + near + 2, height)
     middle, first, second, third = weights[0], weights[near], weights[near + 1], weights[near + 2]
-    for x in range(sums.size):
-        start = np.uint16(np.uint16(plane[y, x]) * middle) if near == 1 else sums[x]
-        inner = np.uint16(start + pair(plane[a, x], plane[b, x], first))
-        outer = np.uint16(pair(plane[c, x], plane[d, x], second) + pair(plane[e, x], plane[f, x], third))
-        sums[x] = np.uint16(inner + outer)
+    for row in range(sums.shape[0]):
+        y = top + row
+        a, b = mirrored(y - near, height), mirrored(y + near, height)
+        c, d = mirrored(y - near - 1, height), mirrored(y + near + 1, height)
+        e, f = mirrored(y - near - 2, height), mirrored(y + near + 2, height)
+        for x in range(sums.shape[1]):
+            start = np.uint16(np.uint16(plane[y, x]) * middle) if near == 1 else sums[row, x]
+            inner = np.uint16(start + pair(plane[a, x], plane[b, x], first))
+            outer = np.uint16(pair(plane[c, x], plane[d, x], second) + pair(plane[e, x], plane[f, x], third))
+            sums[row, x] = np.uint16(inner + outer)
 
 
 @compiled
-def add_columns(sums: Sums, line: Bytes, edge: int, step: int, near: int, weights: Sums) -> None:
-    """The same along a line with `edge` values more on both sides."""
+def add_columns(sums: Sums, lines: Bytes, edge: int, step: int, near: int, weights: Sums) -> None:
+    """The same along lines with `edge` values more on both sides."""
     a, b = np.uint64(edge - near * step), np.uint64(edge + near * step)
     c, d = a - np.uint64(step), b + np.uint64(step)
     e, f = c - np.uint64(step), d + np.uint64(step)
     middle, first, second, third = weights[0], weights[near], weights[near + 1], weights[near + 2]
-    for place in range(sums.size):
-        x = np.uint64(place)
-        start = np.uint16(np.uint16(line[x + np.uint64(edge)]) * middle) if near == 1 else sums[x]
-        inner = np.uint16(start + pair(line[x + a], line[x + b], first))
-        outer = np.uint16(pair(line[x + c], line[x + d], second) + pair(line[x + e], line[x + f], third))
-        sums[x] = np.uint16(inner + outer)
+    for row in range(sums.shape[0]):
+        line = lines[row]
+        for place in range(sums.shape[1]):
+            x = np.uint64(place)
+            start = np.uint16(np.uint16(line[x + np.uint64(edge)]) * middle) if near == 1 else sums[row, x]
+            inner = np.uint16(start + pair(line[x + a], line[x + b], first))
+            outer = np.uint16(pair(line[x + c], line[x + d], second) + pair(line[x + e], line[x + f], third))
+            sums[row, x] = np.uint16(inner + outer)
 
 
 @compiled
-def extend(line: Bytes, edge: int, step: int) -> None:
-    """Fill the `edge` values on both sides of a line with the mirrored line."""
-    columns = (line.size - 2 * edge) // step
-    for distance in range(edge // step):
-        left, right = mirrored(-distance - 1, columns), mirrored(columns + distance, columns)
-        for channel in range(step):
-            line[edge - (distance + 1) * step + channel] = line[edge + left * step + channel]
-            line[edge + (columns + distance) * step + channel] = line[edge + right * step + channel]
+def extend(lines: Bytes, count: int, columns: int, reach: int, step: int) -> None:
+    """Fill `reach` pixels on both sides of lines with the mirrored line."""
+    for distance in range(1, reach + 1):
+        left, right = reach - distance, reach + columns - 1 + distance
+        like_left, like_right = reach + mirrored(-distance, columns), reach + mirrored(right - reach, columns)
+        for row in range(count):
+            for channel in range(step):
+                lines[row, left * step + channel] = lines[row, like_left * step + channel]
+                lines[row, right * step + channel] = lines[row, like_right * step + channel]
 
 
 @compiled
-def settle_line(line: Bytes, edge: int, sums: Sums) -> None:
-    """The sums as bytes, behind the edge."""
-    for place in range(sums.size):
-        line[np.uint64(place) + np.uint64(edge)] = byte(sums[place])
-
-
-@compiled
-def settle_row(plane: Bytes, y: int, sums: Sums) -> None:
-    """The sums as bytes of row y."""
-    for x in range(sums.size):
-        plane[y, x] = byte(sums[x])
+def settle(result: Bytes, top: int, edge: int, sums: Sums) -> None:
+    """The sums as bytes, in rows from `top` on, behind the edge."""
+    for row in range(sums.shape[0]):
+        for place in range(sums.shape[1]):
+            result[top + row, np.uint64(place) + np.uint64(edge)] = byte(sums[row, place])
 
 
 @compiled
 def blur(plane: Bytes, blurred: Bytes, weights: Sums, step: int) -> None:
     """Blur a plane (height, width x step) into another array of its shape."""
     height, width = plane.shape
-    edge = (weights.size - 1) * step
-    line, sums = np.empty(width + 2 * edge, np.uint8), np.empty(width, np.uint16)
-    for y in range(height):
+    reach, columns = weights.size - 1, width // step
+    edge = reach * step
+    rows = min(height, max(1, BAND // width))
+    lines, sums = np.empty((rows, width + 2 * edge), np.uint8), np.empty((rows, width), np.uint16)
+    for top in range(0, height, rows):
+        count = min(rows, height - top)
+        some = sums[:count]
         for near in range(1, weights.size, 3):
-            add_rows(sums, plane, y, near, weights)
-        settle_line(line, edge, sums)
-        extend(line, edge, step)
+            add_rows(some, plane, top, near, weights)
+        settle(lines, 0, edge, some)
+        extend(lines, count, columns, reach, step)
         for near in range(1, weights.size, 3):
-            add_columns(sums, line, edge, step, near, weights)
-        settle_row(blurred, y, sums)
+            add_columns(some, lines, edge, step, near, weights)
+        settle(blurred, top, 0, some)

@@ -47,9 +47,11 @@ def compiled(function: Function) -> Function:
     """The function as machine code, compiled at its first call."""
     use_whole_vectors()
     try:
-        kernel: Function = numba.njit(function, cache=True, nogil=True, pipeline_class=WithoutOverlap)
+        kernel: Function = numba.njit(
+            function, cache=True, nogil=True, error_model="numpy", pipeline_class=WithoutOverlap
+        )
     except RuntimeError:  # neither the source's folder nor the user's can be written: compiled in each process
-        kernel = numba.njit(function, nogil=True, pipeline_class=WithoutOverlap)
+        kernel = numba.njit(function, nogil=True, error_model="numpy", pipeline_class=WithoutOverlap)
     return kernel
 
 

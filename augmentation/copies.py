@@ -18,7 +18,7 @@ partner per image is all that is held in memory. Not safe in threads: one per th
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import replace
 from functools import cached_property
 from typing import Any
 
@@ -31,39 +31,10 @@ from augmentation.catalogue import Transform, apply_transform, open_catalogue
 from augmentation.drawing import Draws, Floats, copy_keys, draw, words
 from augmentation.encoding import encode, through_jpeg
 from augmentation.noise import PixelRandom, Pixels, as_pixels
-from augmentation.recipe import AugmentParams, Border
+from augmentation.prepared import Prepared
+from augmentation.recipe import AugmentParams
 
 GEOMETRY = ("flip", "rotate", "shift", "scale", "shear", "perspective")
-
-
-@dataclass(frozen=True)
-class Prepared:
-    """A source at about the size of its copies, with what its copies share."""
-
-    pixels: Pixels  # (height, width, 3)
-    shape: tuple[int, int]  # of the source itself
-    grey_mean: float
-    border: Border
-
-    @property
-    def most_bytes(self) -> int:
-        """What it takes once its copies were made both ways."""
-        return self.pixels.nbytes * 4
-
-    @cached_property
-    def wide(self) -> Pixels:
-        """With a fourth channel, for the warp.  # (height, width, 4)"""
-        return widened(self.pixels)
-
-    @cached_property
-    def planes(self) -> list[Pixels]:
-        """Y, U and V."""
-        return planar.from_rgb(self.pixels)
-
-    @cached_property
-    def padded(self) -> list[Pixels]:
-        """Y, U and V with a border, for the warp."""
-        return planar.padded(self.planes, (self.pixels.shape[0], self.pixels.shape[1]), self.border)
 
 
 class Copier:
@@ -152,16 +123,16 @@ class Copier:
         """The opened catalogue; raises ParamsError. Its import takes seconds, so only recipes with extras pay."""
         return open_catalogue(self.params.extra, [self.size] if self.size else [])
 
-    def on_paper(self, source: Prepared, row: dict[str, float], random: PixelRandom) -> Pixels:
-        """What belongs to the sheet and moves with it.  # (height, width, 4)"""
+    def on_paper(self, source: Prepared, row: dict[str, float], random: PixelRandom) -> Prepared:
+        """The source with what belongs to the sheet and moves with it."""
         if not (row.get("paper_strength") or row.get("crease_count")):
-            return source.wide
+            return source
         pixels = source.pixels
         if strength := row.get("paper_strength"):
             pixels = documents.paper(pixels, strength, random)
         if count := round(row.get("crease_count", 0.0)):
             pixels = documents.crease(pixels, count, row["crease_strength"], random)
-        return widened(pixels)
+        return replace(source, pixels=pixels)
 
     def placed(
         self,
@@ -172,16 +143,10 @@ class Copier:
         colour: planar.Colour | None,
     ) -> list[Pixels]:
         """The copy's geometry; where its colours are given, they are applied in the same pass and it is in planes."""
-        prepared = (source.pixels.shape[0], source.pixels.shape[1])
-        matrix = geometry.copy_matrix(source.shape, prepared, target, fit=self.params.fit, row=row)
+        matrix = geometry.copy_matrix(source.shape, source.size, target, fit=self.params.fit, row=row)
         if colour is not None:
-            return planar.placed(source, matrix, target, colour)
-        return [geometry.warp(self.on_paper(source, row, random), matrix, target, self.params.border)]
-
-
-def widened(pixels: Pixels) -> Pixels:
-    """With a fourth channel, which nobody reads.  # (height, width, 4)"""
-    return as_pixels(cv2.cvtColor(pixels, cv2.COLOR_RGB2RGBA))
+            return source.warped_planes(matrix, target, colour)
+        return [self.on_paper(source, row, random).warped(matrix, target)]
 
 
 def mix(

@@ -1,26 +1,25 @@
 """All of the geometry of a copy as one 3 x 3 matrix, and one warp at the size of the copy.
 
+A matrix is a tuple of nine numbers, row by row: numpy takes ten times as long for so few.
 Coordinates are pixels with their centres at whole numbers; a matrix takes the prepared source's points to the copy's.
 """
 
 from __future__ import annotations
 
 import math
-from typing import Any
+from collections.abc import Sequence
 
 import cv2
 import numpy as np
 import numpy.typing as npt
 
-from augmentation.recipe import Border
-
 Pixels = npt.NDArray[np.uint8]
+Words = npt.NDArray[np.uint32]  # pixels of four bytes
 Floats = npt.NDArray[np.float64]
 Row = dict[str, float]
 Nine = tuple[float, float, float, float, float, float, float, float, float]  # a 3 x 3 matrix, row by row
 Linear = tuple[float, float, float, float]  # a 2 x 2 matrix, row by row
 BORDERS = {"constant": cv2.BORDER_CONSTANT, "replicate": cv2.BORDER_REPLICATE, "reflect": cv2.BORDER_REFLECT_101}
-STRIP_PIXELS = 16_384  # 64 KB of four channels
 IDENTITY = (1, 0, 0, 0, 1, 0, 0, 0, 1)
 CORNERS = np.array([[-0.5, -0.5], [0.5, -0.5], [0.5, 0.5], [-0.5, 0.5]])
 
@@ -44,8 +43,8 @@ def prepare_source(pixels: Pixels, size: tuple[int, int] | None, fit: str) -> Pi
 
 def copy_matrix(
     source: tuple[int, int], prepared: tuple[int, int], target: tuple[int, int], *, fit: str, row: Row
-) -> Floats:
-    """From points of the prepared source to points of the copy; sizes are (height, width).  # (3, 3)
+) -> Nine:
+    """From points of the prepared source to points of the copy; sizes are (height, width).
 
     Angles are those of the source's own shape: a stretched copy is turned first and stretched afterwards.
     """
@@ -62,12 +61,12 @@ def copy_matrix(
         rows = (perspective(row, height, width) @ rows).tolist()
     left = (target[1] - 1) / 2 + horizontal * row.get("shift_fraction_x", 0.0) * width
     top = (target[0] - 1) / 2 + vertical * row.get("shift_fraction_y", 0.0) * height
-    across, down, depth = rows
-    return np.array([
-        [horizontal * i + left * j for i, j in zip(across, depth, strict=True)],
-        [vertical * i + top * j for i, j in zip(down, depth, strict=True)],
-        depth,
-    ])  # fmt: skip
+    (a, b, c), (d, e, f), (g, h, i) = rows
+    return (
+        horizontal * a + left * g, horizontal * b + left * h, horizontal * c + left * i,
+        vertical * d + top * g, vertical * e + top * h, vertical * f + top * i,
+        g, h, i,
+    )  # fmt: skip
 
 
 def linear_part(row: Row, height: int, width: int) -> Linear:
@@ -104,14 +103,9 @@ def perspective(row: Row, height: int, width: int) -> Floats:
     return np.asarray(cv2.getPerspectiveTransform(corners, moved_corners), dtype=np.float64)
 
 
-def moved(x: float, y: float) -> Floats:
-    """A shift.  # (3, 3)"""
-    return np.array([[1, 0, x], [0, 1, y], [0, 0, 1.0]])
-
-
-def inverse(matrix: Floats) -> Nine:
+def inverse(nine: Nine) -> Nine:
     """From points of the copy back to the source, by cofactors: an affine matrix stays exactly affine."""
-    (a, b, c), (d, e, f), (g, h, i) = matrix.tolist()
+    a, b, c, d, e, f, g, h, i = nine
     whole = a * e - b * d
     return (
         (e * i - f * h) / whole, (c * h - b * i) / whole, (b * f - c * e) / whole,
@@ -127,35 +121,20 @@ def halved(nine: Nine) -> Nine:
     return a - g / 2, b - h / 2, c / 2 - i / 4, d - g / 2, e - h / 2, f / 2 - i / 4, 2 * g, 2 * h, i
 
 
-def warp(wide: Pixels, matrix: Floats, target: tuple[int, int], border: Border) -> Pixels:
-    """The copy's pixels: one interpolation, bilinear; always a new array.  # (h, w, 4) -> (height, width, 3)
-
-    Four channels take half the time of three. It goes in strips, so that a strip is still in the processor's cache when
-    its fourth channel is dropped.
-    """
-    if wide.shape[:2] == target and is_identity(matrix):
-        return np.asarray(cv2.cvtColor(wide, cv2.COLOR_RGBA2RGB), dtype=np.uint8)
-    height, width = target
-    wide.reshape(-1)[::64].max()  # reads the source into the cache in order, as a turned warp jumps about in it: -10%
-    result = np.empty((height, width, 3), dtype=np.uint8)
-    rows = max(1, STRIP_PIXELS // width)
-    for top in range(0, height, rows):
-        part = result[top : top + rows]
-        strip = warp_strip(wide, moved(0, -top) @ matrix, (part.shape[0], width), border)
-        cv2.cvtColor(strip, cv2.COLOR_RGBA2RGB, dst=part)
-    return result
-
-
-def warp_strip(wide: Pixels, matrix: Floats, target: tuple[int, int], border: Border) -> Pixels:
-    """One bilinear warp to `target` (height, width).  # (h, w, 4) -> (height, width, 4)"""
-    size = (target[1], target[0])
-    options: dict[str, Any] = {"flags": cv2.INTER_LINEAR, "borderMode": BORDERS[border.mode]}
-    options["borderValue"] = (*border.colour, 0)
-    if abs(matrix[2, 0]) + abs(matrix[2, 1]) < 1e-12:
-        return np.asarray(cv2.warpAffine(wide, matrix[:2], size, **options), dtype=np.uint8)
-    return np.asarray(cv2.warpPerspective(wide, matrix, size, **options), dtype=np.uint8)
-
-
-def is_identity(matrix: Floats) -> bool:
+def is_identity(nine: Nine) -> bool:
     """Whether a warp would change nothing."""
-    return all(abs(a - b) < 1e-9 for a, b in zip(matrix.ravel().tolist(), IDENTITY, strict=True))
+    return all(abs(a - b) < 1e-9 for a, b in zip(nine, IDENTITY, strict=True))
+
+
+def padded(pixels: Pixels, mode: str, outside: Sequence[float]) -> Pixels:
+    """Pixels or a plane with the border that a warp needs: one pixel before them, some behind."""
+    return np.asarray(cv2.copyMakeBorder(pixels, 1, 2, 1, 4, BORDERS[mode], value=outside), dtype=np.uint8)
+
+
+def warp(padded: Words, nine: Nine, target: tuple[int, int], *, folded: bool) -> Pixels:
+    """The copy's pixels: one interpolation, bilinear.  # (h, w) -> (height, width, 3)"""
+    from augmentation import warp_kernels
+
+    pixels = np.empty((*target, 3), dtype=np.uint8)
+    warp_kernels.warp_rgb(pixels.reshape(target[0], -1), padded, inverse(nine), folded)
+    return pixels

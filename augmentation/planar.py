@@ -16,10 +16,10 @@ from __future__ import annotations
 
 import math
 from functools import cache
-from typing import Protocol
 
 import cv2
 import numpy as np
+import numpy.typing as npt
 
 from augmentation import geometry, operations
 from augmentation.noise import PixelRandom, Pixels, as_pixels, normal_table, table_factor
@@ -27,30 +27,10 @@ from augmentation.recipe import Border, Operations, columns_of, ranges_of
 
 Row = dict[str, float]
 Planes = list[Pixels]  # Y, U, V; Y has an even number of rows, and U and V have a multiple of STEP columns
-Whole = tuple[int, ...]
-Colour = tuple[Whole, Whole]  # what `jitter` makes for Y, and for U and V
+Padded = tuple[Pixels, npt.NDArray[np.uint16]]  # Y; U and V of each pixel side by side
+Colour = tuple[tuple[float, float], tuple[float, float, float, float]]  # of Y: factor, offset; of (U, V): a matrix
 
-
-class Prepared(Protocol):
-    """What is needed of a source."""
-
-    @property
-    def pixels(self) -> Pixels:
-        """RGB.  # (height, width, 3)"""
-
-    @property
-    def border(self) -> Border:
-        """What lies around the source."""
-
-    @property
-    def planes(self) -> Planes:
-        """What `from_rgb` makes of them."""
-
-    @property
-    def padded(self) -> Planes:
-        """What `padded` makes of the planes."""
-
-
+AS_IT_IS: Colour = ((1.0, 0.0), (1.0, 0.0, 0.0, 1.0))
 SCALES = (1, 2, 2)
 STEP = 16  # columns at a time: whole vectors of the kernels, which take what is left of a row one by one
 FORMS = {
@@ -108,30 +88,25 @@ def plane_shape(size: tuple[int, int]) -> tuple[int, int]:
     return -(-size[0] // 2), -(-size[1] // (2 * STEP)) * STEP
 
 
-def padded(planes: Planes, size: tuple[int, int], border: Border) -> Planes:
-    """The planes of a source of this size with the border that the warp needs: one pixel before them, some behind."""
-    result = []
-    for plane, scale, outside in zip(planes, SCALES, yuv(border.colour), strict=True):
-        whole = plane[: -(-size[0] // scale), : -(-size[1] // scale)]
-        around = cv2.copyMakeBorder(whole, 1, 2, 1, 4, geometry.BORDERS[border.mode], value=outside)
-        result.append(as_pixels(around))
-    return result
+def padded(planes: Planes, size: tuple[int, int], border: Border) -> Padded:
+    """The planes of a source of this size with the border that a warp needs."""
+    luma, *chroma = (
+        plane[: -(-size[0] // scale), : -(-size[1] // scale)] for plane, scale in zip(planes, SCALES, strict=True)
+    )
+    y, u, v = yuv(border.colour)
+    pairs = geometry.padded(as_pixels(cv2.merge(chroma)), border.mode, (u, v))
+    return geometry.padded(luma, border.mode, (y,)), pairs.view(np.uint16)[..., 0]
 
 
-def placed(source: Prepared, matrix: geometry.Floats, target: tuple[int, int], colour: Colour) -> Planes:
-    """The copy's geometry and jitter, one warp per resolution; always new arrays, the last row and column repeated."""
+def warp(padded: Padded, nine: geometry.Nine, target: tuple[int, int], colour: Colour, *, folded: bool) -> Planes:
+    """The copy's geometry and jitter, one warp per resolution; the last row and column are repeated."""
     from augmentation import warp_kernels
 
-    light, turn = colour
-    if source.pixels.shape[:2] == target and geometry.is_identity(matrix) and light is NO_LIGHT and turn is NO_TURN:
-        return [plane.copy() for plane in source.planes]
     tall, wide = plane_shape(target)
     luma, u, v = (np.empty(shape, dtype=np.uint8) for shape in ((2 * tall, 2 * wide), (tall, wide), (tall, wide)))
-    back, folded = geometry.inverse(matrix), source.border.mode == "reflect"
-    of_luma, of_u, of_v = source.padded
-    warp_kernels.warp_luma(luma, target, of_luma, back, folded, light)
-    size = (tall, (target[1] + 1) // 2)
-    warp_kernels.warp_chroma(u, v, size, of_u, of_v, geometry.halved(back), folded, turn)
+    (light, turn), back = colour, geometry.inverse(nine)
+    warp_kernels.warp_luma(luma, target, padded[0], back, folded, light)
+    warp_kernels.warp_chroma(u, v, (tall, (target[1] + 1) // 2), padded[1], geometry.halved(back), folded, turn)
     return [luma, u, v]
 
 
@@ -154,32 +129,13 @@ def apply(planes: Planes, row: Row, random: PixelRandom) -> Planes:
 
 
 def jitter(row: Row, grey_mean: float) -> Colour:
-    """The map of `operations.colour_matrix`: Y apart, hue and saturation turn and stretch (U, V) about 128.
-
-    In whole numbers, as the warp takes them.  # (3,), (7,)
-    """
+    """The map of `operations.colour_matrix`: Y apart, hue and saturation turn and stretch (U, V) about 128."""
     brightness, contrast = row.get("jitter_brightness", 1.0), row.get("jitter_contrast", 1.0)
     gain, offset = brightness * contrast, (1 - contrast) * brightness * grey_mean
     stretch, hue = gain * row.get("jitter_saturation", 1.0), math.radians(row.get("jitter_hue", 0.0))
-    light = NO_LIGHT if (gain, offset) == (1, 0) else fixed([(gain, offset)])
-    if (stretch, hue) == (1, 0):
-        return light, NO_TURN
     cosine, sine = stretch * math.cos(hue), stretch * math.sin(hue)
-    turn = [
-        (sine * a + cosine * i, sine * b + cosine * (1 - i)) for (a, b), i in zip(QUARTER_TURN, (1, 0), strict=True)
-    ]
-    return light, fixed([(a, b, 128 * (1 - a - b)) for a, b in turn])
-
-
-def fixed(rows: list[tuple[float, ...]]) -> Whole:
-    """Factors and an offset for each row, and the shift, as large as the sums of a warp leave room for in 32 bits."""
-    reach = max(255 * sum(map(abs, factors)) + abs(offset) for *factors, offset in rows)
-    bits = min(13, 24 - math.frexp(reach + 1)[1])
-    numbers: list[int] = []
-    for *factors, offset in rows:
-        numbers += [round(factor * 2**bits) for factor in factors]
-        numbers.append(round((offset + 0.5) * 2 ** (bits + 7)))
-    return (*numbers, bits + 7)
+    (a, b), (c, d) = QUARTER_TURN
+    return (gain, offset), (sine * a + cosine, sine * b, sine * c, sine * d + cosine)
 
 
 def add_gaussian(planes: Planes, sigma: float, random: PixelRandom) -> Planes:
@@ -195,6 +151,3 @@ def add_gaussian(planes: Planes, sigma: float, random: PixelRandom) -> Planes:
     luma, u, v = planes
     noise_kernels.add_planes(luma, u, v, normal_table(), random.key(), np.array(factors, dtype=np.int32))
     return planes
-
-
-NO_LIGHT, NO_TURN = fixed([(1, 0)]), fixed([(1, 0, 0), (0, 1, 0)])

@@ -6,8 +6,10 @@ at all, so an interrupted run goes on at the next unfinished shard.
 
 from __future__ import annotations
 
+import ctypes
 import itertools
 import math
+import sys
 import tarfile
 from collections import OrderedDict
 from dataclasses import dataclass
@@ -18,10 +20,11 @@ import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
-from augmentation.copies import Copier, Prepared
+from augmentation.copies import Copier
 from augmentation.drawing import Draws
 from augmentation.encoding import decode
 from augmentation.plan import Integers, Plan
+from augmentation.prepared import Prepared
 from augmentation.recipe import AugmentParams
 from storage.errors import IntegrityError, ParamsError, ResourceError
 from storage.shards import Shards, ShardWriter
@@ -29,6 +32,7 @@ from storage.shards import Shards, ShardWriter
 SHARD_BYTES = 64 * 2**20
 FEWEST_SHARDS = 32  # so that several workers have something to do, and end at about the same time
 REMEMBERED = 2**28  # bytes of prepared sources and partners, about
+M_TRIM_THRESHOLD, M_MMAP_THRESHOLD = -1, -3  # of malloc.h
 SAMPLES = 48  # rendered copies behind the estimate of the disk; fewer where copies are huge
 SAMPLED_BYTES = 2**28  # of their pixels
 SUFFIXES = {"jpeg": "jpg", "png": "png", "raw": "rgb"}
@@ -119,15 +123,21 @@ def write_shard(task: ShardTask, *, params: AugmentParams, source_folder: Path, 
     Raises ResourceError on a full disk.
     """
     cv2.setNumThreads(1)
+    keep_memory()
     sources = Sources(source_folder, task.places, Copier(params))
     try:
         with ShardWriter(folder, task.name) as shard:
-            places = [
-                shard.add(name, copy_bytes(task, row, sources).tobytes()) for row, name in enumerate(task.members)
-            ]
+            places = [shard.add(name, copy_bytes(task, row, sources).data) for row, name in enumerate(task.members)]
     except OSError as error:
         raise ResourceError(f"{folder / task.name}.tar cannot be written: {error.strerror or error}") from None
     return task.name, places
+
+
+def keep_memory() -> None:
+    """Have glibc keep what is freed: the arrays of large copies would come from the kernel each time, page by page."""
+    if change := getattr(ctypes.CDLL(None), "mallopt", None) if sys.platform == "linux" else None:
+        change(M_MMAP_THRESHOLD, 2**25)
+        change(M_TRIM_THRESHOLD, 2**29)
 
 
 def copy_bytes(task: ShardTask, row: int, sources: Sources) -> Pixels:

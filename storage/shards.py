@@ -49,7 +49,7 @@ class ShardWriter:
             self._write(bytes(2 * BLOCK))  # a tar file ends with two empty blocks
         self._stack.__exit__(kind, error, trace)
 
-    def add(self, name: str, data: bytes) -> tuple[int, int]:
+    def add(self, name: str, data: bytes | memoryview) -> tuple[int, int]:
         """Append one member; returns (offset, size) of its payload in the file, in bytes."""
         head = header(name, len(data))
         offset = self._position + len(head)

@@ -13,7 +13,7 @@ from augmentation.recipe import AugmentParams
 
 PHOTO = cv2.resize(load_sample_images().images[0], (80, 60), interpolation=cv2.INTER_AREA)
 OTHER = cv2.resize(load_sample_images().images[1], (80, 60), interpolation=cv2.INTER_AREA)
-GOLDEN = {"raw": "5f02d804e9c74c23", "jpeg": "531296071646ee92"}
+GOLDEN = {"raw": "efd33984617e8ebc", "jpeg": "531296071646ee92"}
 PLAIN = {"operations": {}, "mixup": {"probability": 0}, "size": None}
 
 
@@ -46,11 +46,9 @@ def test_single_and_batch_are_one_function():
 
 @pytest.mark.parametrize("encoding", GOLDEN)
 def test_the_golden_copy(encoding):
-    """Bytes may change with the versions of OpenCV and libjpeg-turbo; this says when they do."""
-    if (cv2.__version__, simplejpeg.__version__) != ("5.0.0", "1.9.0"):
+    """The bytes of JPEG may change with the versions of OpenCV's colours and libjpeg-turbo; this says when they do."""
+    if encoding == "jpeg" and (cv2.__version__, simplejpeg.__version__) != ("5.0.0", "1.9.0"):
         pytest.skip("other versions round otherwise")
-    if encoding == "raw" and "AVX2" not in cv2.getCPUFeaturesLine():
-        pytest.skip("OpenCV's warp of RGB rounds otherwise on other processors; that of planes is our own")
     maker = copier(operations={"rotate": {}, "blur": {}, "noise": {}}, encoding=encoding)
     data = maker.encode_drawn(maker.prepare(PHOTO), maker.draw(["a"], [3]), 0)
     assert hashlib.sha256(data.tobytes()).hexdigest()[:16] == GOLDEN[encoding]

@@ -5,17 +5,18 @@ import numpy as np
 import pytest
 from sklearn.datasets import load_sample_images
 
-from augmentation.geometry import copy_matrix, prepare_source, warp
-from augmentation.recipe import Border
+from augmentation.copies import Copier
+from augmentation.geometry import copy_matrix
+from augmentation.recipe import AugmentParams, Border
 
 PHOTO = cv2.resize(load_sample_images().images[0], (90, 60), interpolation=cv2.INTER_AREA)
 BORDER = Border(colour=(255, 0, 7))
 
 
 def warped(row, *, target=(60, 90), fit="stretch", border=BORDER, photo=PHOTO):
-    prepared = prepare_source(photo, target, fit)
-    matrix = copy_matrix(photo.shape[:2], prepared.shape[:2], target, fit=fit, row=row)
-    return warp(cv2.cvtColor(prepared, cv2.COLOR_RGB2RGBA), matrix, target, border)
+    copier = Copier(AugmentParams(fit=fit, border=border), size=target)
+    source = copier.prepare(photo)
+    return source.warped(copy_matrix(source.shape, source.size, target, fit=fit, row=row), target)
 
 
 def test_nothing_drawn_changes_nothing():

@@ -23,10 +23,11 @@ import hashlib, numpy as np
 from augmentation.copies import Copier
 from augmentation.recipe import AugmentParams
 operations = {"rotate": {}, "jitter": {"hue": [-30, 30]}, "blur": {"sigma": [0.5, 2]}, "noise": {}}
-maker = Copier(AugmentParams.model_validate({"operations": operations, "size": None, "encoding": "jpeg"}))
 photo = np.random.default_rng(0).integers(0, 256, (75, 91, 3)).astype(np.uint8)
-source, draws = maker.prepare(photo), maker.draw(["a"] * 3, range(3))
-print(hashlib.sha256(b"".join(maker.encode_drawn(source, draws, i).tobytes() for i in range(3))).hexdigest())
+for encoding in ("raw", "jpeg"):
+    maker = Copier(AugmentParams.model_validate({"operations": operations, "size": None, "encoding": encoding}))
+    source, draws = maker.prepare(photo), maker.draw(["a"] * 3, range(3))
+    print(hashlib.sha256(b"".join(maker.encode_drawn(source, draws, i).tobytes() for i in range(3))).hexdigest())
 """
 
 
@@ -47,20 +48,24 @@ def prepared(**changes):
     ],
     ids=lambda row: next(iter(row)),
 )
-def test_a_warp_of_a_plane_is_that_of_opencv(row, mode):
+@pytest.mark.parametrize("form", ["planes", "rgb"])
+def test_a_warp_is_that_of_opencv(row, mode, form):
     border = Border(mode=mode, colour=(200, 200, 200))
     source, size = prepared(border=border.model_dump()), PHOTO.shape[:2]
     matrix = geometry.copy_matrix(size, size, size, fit="stretch", row=row)
-    luma = planar.placed(source, matrix, size, (planar.NO_LIGHT, planar.NO_TURN))[0]
+    if form == "rgb":
+        pixels, warped = PHOTO, source.warped(matrix, size)
+    else:
+        pixels, warped = source.planes[0][:591, :443], source.warped_planes(matrix, size, planar.AS_IT_IS)[0]
     peer = cv2.warpPerspective(
-        source.planes[0][:591, :443],
-        matrix,
+        pixels,
+        np.reshape(matrix, (3, 3)),
         (443, 591),
         flags=cv2.INTER_LINEAR,
         borderMode=geometry.BORDERS[mode],
-        borderValue=200,
+        borderValue=border.colour,
     )
-    difference = luma[:591, :443].astype(int) - peer
+    difference = warped[:591, :443].astype(int) - peer
     # the outline of a constant border may fall to one side or the other, where a source's pixel meets it hard
     assert np.quantile(np.abs(difference), 0.9999) <= 2
     assert np.abs(difference).mean() < 0.1
@@ -71,7 +76,7 @@ def test_a_warp_of_a_plane_is_that_of_opencv(row, mode):
 @pytest.mark.parametrize("chroma", [{}, {"jitter_saturation": 5.0}, {"jitter_hue": 170.0, "jitter_saturation": 0.1}])
 def test_colours_of_any_strength_are_rounded_once_and_cut_not_wrapped(row, chroma):
     row, source = row | chroma, prepared()
-    luma, u, v = planar.placed(source, np.eye(3), PHOTO.shape[:2], planar.jitter(row, source.grey_mean))
+    luma, u, v = source.warped_planes(geometry.IDENTITY, PHOTO.shape[:2], planar.jitter(row, source.grey_mean))
     brightness, contrast = row.get("jitter_brightness", 1.0), row.get("jitter_contrast", 1.0)
     gain, offset = brightness * contrast, (1 - contrast) * brightness * source.grey_mean
     light = np.clip(source.planes[0] * gain + offset, 0, 255)
