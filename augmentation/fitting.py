@@ -26,7 +26,6 @@ from augmentation.copies import Copier
 from augmentation.drawing import Draws, copy_keys
 from augmentation.features import feature_table
 from augmentation.prepared import Prepared
-from augmentation.prepared import Prepared
 from augmentation.recipe import AugmentParams, Mix, Operations
 from augmentation.response import Moments, Response
 from storage.atomic import write_text
