@@ -14,6 +14,7 @@ import tarfile
 from collections import OrderedDict
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import cv2
 import numpy as np
@@ -27,7 +28,7 @@ from augmentation.plan import Integers, Plan
 from augmentation.prepared import Prepared
 from augmentation.recipe import AugmentParams
 from storage.errors import IntegrityError, ParamsError, ResourceError
-from storage.shards import Shards, ShardWriter
+from storage.shards import BLOCK, Shards, ShardWriter
 
 SHARD_BYTES = 64 * 2**20
 FEWEST_SHARDS = 32  # so that several workers have something to do, and end at about the same time
@@ -151,17 +152,27 @@ def copy_bytes(task: ShardTask, row: int, sources: Sources) -> Pixels:
         raise ParamsError(f"source {task.places[source][0]}: {error}") from None
 
 
-def places_in_shard(folder: Path, task: ShardTask) -> Places:
-    """The members of a shard that an earlier run finished; raises IntegrityError where it is not what was planned."""
+def places_in_shard(folder: Path, task: ShardTask) -> Places | None:
+    """The members of a shard that an earlier run finished; None where it is absent, or not to the byte as long."""
     path = folder / f"{task.name}.tar"
     try:
         with tarfile.open(path, "r:") as shard:
             members = [(member.name, member.offset_data, member.size) for member in shard]
-    except (tarfile.TarError, OSError) as error:
-        raise IntegrityError(f"{path} is damaged ({error}). Delete it and run dvc repro again") from None
-    if [name for name, _, _ in members] != task.members:
-        raise IntegrityError(f"{path} does not hold the planned copies. Delete it and run dvc repro again")
+        length = path.stat().st_size
+    except FileNotFoundError:
+        return None
+    except (tarfile.TarError, OSError):
+        members, length = [], 0
+    _, offset, size = members[-1] if members else ("", 0, 0)
+    if [name for name, _, _ in members] != task.members or length != offset + blocks(size) + 2 * BLOCK:
+        print(f"augment: {path} is damaged; it is made again", flush=True)
+        return None
     return [(offset, size) for _, offset, size in members]
+
+
+def blocks(size: Any) -> Any:
+    """What so many bytes take in a tar file."""
+    return -(-size // BLOCK) * BLOCK
 
 
 def mean_bytes(plan: Plan, train: pd.DataFrame, *, params: AugmentParams, source_folder: Path) -> float:
@@ -177,7 +188,7 @@ def mean_bytes(plan: Plan, train: pd.DataFrame, *, params: AugmentParams, source
         rows = np.unique(np.linspace(0, len(sizes) - 1, count).astype(int))
         tasks = [shard_task("", slice(row, row + 1), plan, places, params.encoding) for row in rows.tolist()]
         sizes = np.array([copy_bytes(task, 0, sources).size for task in tasks])
-    return float(np.mean(512 + -(-sizes // 512) * 512))
+    return float(np.mean(BLOCK + blocks(sizes)))
 
 
 def copy_sizes(params: AugmentParams, plan: Plan, train: pd.DataFrame) -> tuple[Integers, Integers]:

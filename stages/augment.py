@@ -73,12 +73,13 @@ def augment(params: AugmentParams, index: Index, folds: Folds, *, out: Path, wor
     tasks = cut_shards(plan, index.train, encoding=params.encoding, bytes_per_copy=bytes_per_copy)
     folder = work / work_key(params, index, folds)
     with alone(folder):
-        remaining = [task for task in tasks if not (folder / f"{task.name}.tar").exists()]
+        finished = {task.name: found for task in tasks if (found := places_in_shard(folder, task)) is not None}
+        remaining = [task for task in tasks if task.name not in finished]
         require_space(folder, bytes_per_copy * sum(task.last - task.first for task in remaining))
         if other_disk(folder, out):
             require_space(out.parent, bytes_per_copy * len(plan.source))
-        written = write_all(remaining, params=params, source_folder=index.folder, folder=folder)
-        places = {task.name: written.get(task.name) or places_in_shard(folder, task) for task in tasks}
+        finished |= write_all(remaining, params=params, source_folder=index.folder, folder=folder)
+        places = {task.name: finished[task.name] for task in tasks}
         table = place_copies(plan, params, index, places)
         try:
             write_augmented(folder / "index.parquet", table, index, folds)

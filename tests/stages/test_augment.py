@@ -223,15 +223,27 @@ def test_a_source_that_vanished_or_broke_is_named(contest, tmp_path, damage, sai
     assert not (tmp_path / "augmented").exists()
 
 
-def test_a_finished_shard_that_was_cut_short_is_named(contest, tmp_path, monkeypatch):
+@pytest.mark.parametrize(
+    "damage",
+    [
+        lambda shard: shard.write_bytes(shard.read_bytes()[:5000]),
+        lambda shard: shard.write_bytes(shard.read_bytes()[:-1024]),
+        lambda shard: shard.write_bytes(shard.read_bytes() + b"x"),
+        lambda shard: shard.write_bytes(b""),
+        lambda shard: shutil.copy(shard.with_name("shard-00004.tar"), shard),
+    ],
+)
+def test_an_unpublished_shard_that_was_damaged_is_made_again(contest, tmp_path, monkeypatch, capsys, damage):
     with monkeypatch.context() as patch:
         patch.setattr(stage, "publish", lambda folder, out: None)
         with pytest.raises(FileNotFoundError):
-            run(contest, tmp_path)
-    shard = next((tmp_path / "work").rglob("shard-00003.tar"))
-    shard.write_bytes(shard.read_bytes()[:5000])
-    with pytest.raises(IntegrityError, match=r"shard-00003\.tar"):
-        run(contest, tmp_path)
+            run(contest, tmp_path, copies=1)
+    damage(next((tmp_path / "work").rglob("shard-00003.tar")))
+    again, write = [], stage.write_shard
+    monkeypatch.setattr(stage, "write_shard", lambda task, **options: again.append(task.name) or write(task, **options))
+    assert run(contest, tmp_path, copies=1) == run(contest, tmp_path / "whole", copies=1)
+    assert again[:2] == ["shard-00003", "shard-00000"]
+    assert "shard-00003.tar is damaged; it is made again" in capsys.readouterr().out
 
 
 @pytest.mark.parametrize(("backend", "package"), [("dask", "dask"), ("ray", "ray")])
