@@ -16,6 +16,11 @@ class Candidate:
     answers: Mapping[str, str]  # cell by id
     public: float | None = None
     tainted: bool = False
+    loss: bool = False  # the scores are a loss, negated: shown without the sign
+
+    def shown(self, score: float) -> str:
+        """A score as the board shows it."""
+        return f"{-score if self.loss else score:.4f}"
 
 
 @dataclass(frozen=True)
@@ -32,13 +37,13 @@ def propose(candidates: Sequence[Candidate]) -> list[Proposal]:
     if not clean:
         return []
     first = max(clean, key=lambda candidate: (candidate.score, candidate.name))
-    chosen = [Proposal(first, f"the best honest score, {first.score:.4f} ± {first.error:.4f}")]
+    chosen = [Proposal(first, f"the best honest score, {first.shown(first.score)} ± {first.error:.4f}")]
     rest = [candidate for candidate in clean if candidate is not first and differs(first, candidate) > 0]
     ties = [candidate for candidate in rest if first.score - candidate.score <= max(first.error, candidate.error)]
     if ties:
         second = max(ties, key=lambda candidate: (differs(first, candidate), candidate.score))
         why = (
-            f"ties with the first ({second.score:.4f} ± {second.error:.4f}) and differs from it most, in "
+            f"ties with the first ({second.shown(second.score)} ± {second.error:.4f}) and differs from it most, in "
             f"{differs(first, second):.1%} of the rows: the better hedge"
         )
         chosen.append(Proposal(second, why))
@@ -69,7 +74,7 @@ def remarks(candidates: Sequence[Candidate], proposals: Sequence[Proposal]) -> l
         best = proposals[0].candidate
         gap = best.score - favourite.score
         said.append(
-            f"the public board likes {favourite.name} best ({favourite.public:.4f}), validation has it {gap:.4f} "
-            f"behind {best.name}; choosing by the public board is how places are lost in the shake-up"
+            f"the public board likes {favourite.name} best ({favourite.shown(favourite.public or 0.0)}), validation "
+            f"has it {gap:.4f} behind {best.name}; choosing by the public board is how places are lost in the shake-up"
         )
     return said

@@ -43,6 +43,9 @@ class Row:
 def from_sidecar(content: dict[str, Any], *, time: str) -> Row:
     """A row from a submission's sidecar."""
     honest, git = content.get("honest") or {}, content.get("git") or {}
+    if content.get("metric") == "log_loss" and honest:  # greater is better in a sidecar; a board shows it as it is
+        low, high = -honest["high"], -honest["low"]
+        honest = {**honest, "score": -honest["score"], "low": low, "high": high}
     numbers = {key: _number(honest.get(name)) for key, name in NUMBERS.items()}
     return Row(
         time,
@@ -102,11 +105,7 @@ def of_competition(rows: Sequence[Row], competition: str) -> list[Row]:
 
 def rank_correlation(rows: Sequence[Row]) -> float | None:
     """Spearman's correlation of honest and public score; None below three rows that have both."""
-    pairs = [
-        (float(row.honest), -float(row.public) if row.metric == "log_loss" else float(row.public))
-        for row in rows
-        if row.honest and row.public
-    ]
+    pairs = [(float(row.honest), float(row.public)) for row in rows if row.honest and row.public]
     if len(pairs) < 3:
         return None
     ranks = [np.argsort(np.argsort(values)) for values in zip(*pairs, strict=True)]

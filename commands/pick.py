@@ -36,7 +36,8 @@ def candidates(folder: Path, book: Path, index: Path) -> tuple[list[Candidate], 
         answers = dict(zip(table.iloc[:, 0], table.iloc[:, 1:].agg("|".join, axis=1), strict=True))
         tainted = bool(content.get("tainted"))
         score = public.get(content["sha256"])
-        found.append(Candidate(path.name, honest["score"], honest["error"], answers, score, tainted))
+        loss = content.get("metric") == "log_loss"
+        found.append(Candidate(path.name, honest["score"], honest["error"], answers, score, tainted, loss))
     return found, left_out
 
 
@@ -70,4 +71,5 @@ def main(
     for remark in [*left_out, *remarks(found, proposals)]:
         console.print(f"   {remark}", style="yellow", soft_wrap=True, markup=False)
     if len(proposals) == 1:
-        console.print("   only one submission to choose from: make another, e.g. another submit.name and blend.method")
+        told = "   only one submission to choose from: make another, e.g. another submit.name and blend.method"
+        console.print(told, soft_wrap=True)

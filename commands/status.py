@@ -106,9 +106,10 @@ def hints(scores: dict[str, Any]) -> list[str]:
         )
     if scores["over_best_member"]["tie"]:
         found.append("the blend ties with its best member: add a different kind of backbone to members")
-    weakest = min(scores["members"], key=scores["members"].get, default=None)
-    if weakest is not None and len(scores["members"]) > 2 and scores["members"][weakest] < 0.05:
-        found.append(f"{weakest} carries {scores['members'][weakest]:.0%} of the blend: see data/blend/ablation.csv")
+    shares = {name: abs(share) for name, share in scores["members"].items()}  # a log-linear pool may subtract one
+    weakest = min(shares, key=lambda name: shares[name], default=None)
+    if weakest is not None and len(shares) > 2 and shares[weakest] < 0.05:
+        found.append(f"{weakest} carries {shares[weakest]:.0%} of the blend: see data/blend/ablation.csv")
     found.append("put team-mates' CSVs into submissions/team/ and run: dvc repro compare")
     found.append("record the board's score: podium ledger add submissions/NAME.csv --public SCORE")
     return found

@@ -29,6 +29,17 @@ def test_a_sidecar_becomes_a_row_and_the_row_survives_the_file() -> None:
     assert from_sidecar({"file": "p.csv", "sha256": "d", "honest": None, "git": None}, time="").honest == ""
 
 
+def test_a_log_loss_is_told_as_the_board_tells_it() -> None:
+    honest = {"score": -0.8, "error": 0.05, "low": -0.9, "high": -0.7}  # a sidecar's: greater is better
+    found = from_sidecar(SIDE | {"metric": "log_loss", "honest": honest}, time="")
+    assert (found.honest, found.low, found.high) == ("0.800000", "0.700000", "0.900000")
+    better = Candidate("a.csv", -0.8, 0.01, {"1": "x"}, loss=True)
+    worse = Candidate("b.csv", -0.9, 0.01, {"1": "y"}, -0.7, loss=True)
+    proposals = propose([worse, better])
+    assert proposals[0].why == "the best honest score, 0.8000 ± 0.0100"
+    assert "likes b.csv best (0.7000)" in remarks([worse, better], proposals[:1])[0]
+
+
 def test_the_same_bytes_update_their_row() -> None:
     first = from_sidecar(SIDE, time="monday")
     rows = added([first], Row("tuesday", "blend.csv", "abc", public="0.91"))
