@@ -6,6 +6,8 @@ more rows and columns than the copy: Y at least to the next even number, as libj
 
 from __future__ import annotations
 
+from contextlib import suppress
+
 import cv2
 import numpy as np
 import simplejpeg
@@ -33,8 +35,13 @@ def encode(planes: list[Pixels], encoding: str, *, quality: int = 0, size: tuple
 
 
 def decode(data: Pixels) -> Pixels | None:
-    """RGB pixels of a JPEG or PNG; None where there is no image in it.  # (height, width, 3)"""
-    pixels = cv2.imdecode(data, cv2.IMREAD_COLOR_RGB)
+    """RGB pixels of a JPEG or PNG as they are stored; None where there is no image in it.  # (height, width, 3)
+
+    OpenCV gives the same pixels of a JPEG a third slower.
+    """
+    with suppress(ValueError):
+        return as_pixels(simplejpeg.decode_jpeg(data, "RGB", strict=False))
+    pixels = cv2.imdecode(data, cv2.IMREAD_COLOR_RGB | cv2.IMREAD_IGNORE_ORIENTATION)
     return None if pixels is None else as_pixels(pixels)
 
 

@@ -1,12 +1,15 @@
 """The pixel operations one by one, on a real photo."""
 
+import io
+
 import cv2
 import numpy as np
 import pytest
+from PIL import Image
 from sklearn.datasets import load_sample_images
 
 from augmentation import documents, operations
-from augmentation.encoding import encode, through_jpeg
+from augmentation.encoding import decode, encode, through_jpeg
 from augmentation.noise import PixelRandom
 
 PHOTO = cv2.resize(load_sample_images().images[1], (96, 64), interpolation=cv2.INTER_AREA)
@@ -143,6 +146,16 @@ def test_lossless_encodings_give_the_pixels_back(encoding):
     data = encode([PHOTO], encoding)
     back = data.reshape(PHOTO.shape) if encoding == "raw" else cv2.imdecode(data, cv2.IMREAD_COLOR_RGB)
     assert np.array_equal(back, PHOTO)
+
+
+@pytest.mark.parametrize("mode", ["RGB", "L", "CMYK"])
+@pytest.mark.parametrize("options", [{}, {"subsampling": 0}, {"subsampling": 1, "quality": 15}, {"progressive": True}])
+def test_a_jpeg_is_decoded_as_opencv_does_it(mode, options):
+    file = io.BytesIO()
+    Image.fromarray(PHOTO[:63, :95]).convert(mode).save(file, "JPEG", **options)
+    data = np.frombuffer(file.getvalue(), dtype=np.uint8)
+    assert np.array_equal(decode(data), cv2.imdecode(data, cv2.IMREAD_COLOR_RGB))
+    assert decode(data[:1]) is None
 
 
 def test_artefacts_grow_as_quality_falls():
