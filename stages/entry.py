@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ctypes
+import errno
 import os
 import signal
 import sys
@@ -11,7 +12,7 @@ from typing import Any
 
 import typer
 
-from storage.errors import PodiumError, printable
+from storage.errors import PodiumError, ResourceError, printable
 
 QUIET = {
     "NO_ALBUMENTATIONS_UPDATE": "1",
@@ -19,6 +20,13 @@ QUIET = {
     "RAY_USAGE_STATS_ENABLED": "0",
     "WANDB_ERROR_REPORTING": "false",
     "HF_HUB_DISABLE_TELEMETRY": "1",
+}
+REMEDIES = {  # of what the system refuses; anything else is a fault of ours and keeps its traceback
+    errno.ENOSPC: "free some space, then run it again",
+    errno.EDQUOT: "free some space, then run it again",
+    errno.EROFS: "choose a folder that can be written to",
+    errno.EACCES: "see who owns it and who may read and write it",
+    errno.EPERM: "see who owns it and who may read and write it",
 }
 PR_SET_PDEATHSIG = 1
 
@@ -41,12 +49,18 @@ def guard(run: Callable[[], Any]) -> None:
             raise
         print(f"podium: {printable(str(error))}", file=sys.stderr)
         sys.exit(error.exit_code)
-    except KeyboardInterrupt:
-        print("podium: interrupted; the next run continues", file=sys.stderr)
-        sys.exit(130)
     except BrokenPipeError:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         sys.exit(141)
+    except OSError as error:
+        if error.errno not in REMEDIES or os.environ.get("PODIUM_DEBUG"):
+            raise
+        place = f"{error.filename}: " if error.filename else ""
+        print(f"podium: {printable(place)}{error.strerror}; {REMEDIES[error.errno]}", file=sys.stderr)
+        sys.exit(ResourceError.exit_code)
+    except KeyboardInterrupt:
+        print("podium: interrupted; the next run continues", file=sys.stderr)
+        sys.exit(130)
 
 
 def quiet() -> None:

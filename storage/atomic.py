@@ -38,8 +38,10 @@ def replacing(path: str | Path, *, durable: bool = True) -> Iterator[BinaryIO]:
         os.replace(name, path)
         if durable:
             sync(path.parent)
-    except BaseException:
+    except BaseException as error:
         Path(name).unlink(missing_ok=True)
+        if isinstance(error, OSError) and error.filename is None:
+            error.filename = str(path)  # a full disk does not say for which file
         raise
 
 

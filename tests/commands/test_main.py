@@ -1,6 +1,7 @@
 """The `podium` command: help for every verb, hints for wrong ones, one message for a refusal."""
 
 import ast
+import errno
 import json
 import subprocess
 import sys
@@ -11,6 +12,8 @@ import pytest
 from commands.main import WORDS, run
 from commands.score import main as score_command
 from commands.score import score
+from stages.entry import guard
+from storage.atomic import replacing
 from storage.errors import DataError
 
 ROOT = Path(__file__).parents[2]
@@ -51,6 +54,21 @@ def test_a_refusal_is_one_message_without_a_traceback(tmp_path: Path) -> None:
     assert result.stderr == (
         "podium: submissions/blend.csv not found. Give the CSV of a submission, or make one: dvc repro\n"
     )
+
+
+def test_what_the_system_refuses_is_one_message_too(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    def write() -> None:
+        with replacing(tmp_path / "table.csv"):
+            raise OSError(errno.ENOSPC, "No space left on device")
+
+    with pytest.raises(SystemExit) as ended:
+        guard(write)
+    told = capsys.readouterr().err
+    assert ended.value.code == 5
+    assert told == f"podium: {tmp_path / 'table.csv'}: No space left on device; free some space, then run it again\n"
+    assert not any(tmp_path.iterdir())
+    with pytest.raises(OSError, match="too many levels"):
+        guard(lambda: (_ for _ in ()).throw(OSError(errno.ELOOP, "too many levels")))
 
 
 def test_score_counts_both_halves_and_refuses_other_ids(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
