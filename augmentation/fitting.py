@@ -5,7 +5,7 @@ the moments of the images' features respond to what was drawn, and moves the bel
 response equals the test's (response.py). A belief whose own copies are no nearer to the test than the best so far is
 taken back, and the next step is half as long. The budget is a number of copies, so that the result does not depend on
 the machine's speed. A classifier judges the outcome, on test images that the search has not seen if there are enough;
-where it can't tell the clean training images from them more easily, nothing is fitted.
+where it can't tell the clean training images from them, nothing is fitted.
 
 Writes fitted.yaml, a block of operations for people to read and edit, and fitted.png, test and fitted side by side.
 """
@@ -94,7 +94,8 @@ def fit_noise(params: AugmentParams, train: Images, test: Images, *, budget: int
     unseen = feature_table(pictures)
     before, after = (two_sample_auc(table, unseen, seed=seed) for table in (clean, feature_table(copies)))
     operations, took = as_operations(best), search.copies + judged
-    if after > before - (6 * judged) ** -0.5:  # by less than the standard error: nothing was to be found
+    error = (6 * judged) ** -0.5  # standard, of an AUC about 0.5
+    if before < 0.5 + 2 * error or after > before + error:  # nothing was to be found
         operations, after, copies = Operations(), before, [copier.render(train.read(i), "", 0) for i in sources[:48]]
     return Fit(operations, before, after, search.distances, took, side_by_side(pictures[:48], copies[:48]))
 

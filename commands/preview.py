@@ -1,7 +1,8 @@
 """`podium preview`: a contact sheet of what the recipe does to real images, in seconds.
 
 Reads the section `augment` of params.yaml, and images of the index or of a folder; writes one PNG: a row per source,
-the clean image first, then copies 0, 1, 2, ... exactly as the augment stage would make them.
+the clean image first, then copies 0, 1, 2, ... exactly as the augment stage makes them, but for the partner of a mixed
+copy, which here is the next row's image.
 
     podium preview --out preview.png        podium preview --images some/folder --copies 12
 """
@@ -39,13 +40,13 @@ def main(
     from storage.atomic import write_bytes
 
     recipe = recipe_in_use(params, noise)
-    chosen = list(folder_images(images, sources) if images else index_images(index, sources))
+    chosen = list(folder_images(images, sources) if images else index_images(index, recipe, sources))
     copier = Copier(recipe)
     announce()
     rows = []
-    for i, (name, pixels) in enumerate(chosen):
+    for i, (name, pixels, strength) in enumerate(chosen):
         partner = chosen[(i + 1) % len(chosen)][1] if len(chosen) > 1 else None
-        draws = copier.draw([name] * copies, np.arange(copies))
+        draws = copier.draw([name] * copies, np.arange(copies), strength=np.full(copies, strength))
         prepared, other = copier.prepare(pixels), None if partner is None else copier.prepare(partner)
         mixed = np.min([draws.columns.get(kind, np.ones(copies)) for kind in ("mixup", "cutmix")], axis=0) < 1
         made = [copier.render_drawn(prepared, draws, k, partner=other if mixed[k] else None) for k in range(copies)]
@@ -66,27 +67,28 @@ def header(width: int, side: int) -> Any:
     return line
 
 
-def index_images(folder: Path, count: int) -> Any:
-    """Names and pixels of training images spread over the classes."""
+def index_images(folder: Path, recipe: Any, count: int) -> Any:
+    """Names, pixels and strengths of training images spread over the classes."""
     from augmentation.copies import Copier
-    from augmentation.recipe import AugmentParams
+    from augmentation.plan import class_strengths
     from augmentation.writing import Sources, read_places
     from stages.tables import read_index
 
     index = read_index(folder)
+    strengths = class_strengths(recipe, index.classes.names)[index.train["label"]]
     order = index.train.groupby("label").cumcount().sort_values(kind="stable").index[:count]
-    sources = Sources(index.folder, dict(enumerate(read_places(index.train))), Copier(AugmentParams()))
-    return ((index.train["image_id"].iat[i], sources.decoded(int(i))) for i in order)
+    sources = Sources(index.folder, dict(enumerate(read_places(index.train))), Copier(recipe))
+    return ((index.train["image_id"].iat[i], sources.decoded(int(i)), strengths[i]) for i in order)
 
 
 def folder_images(folder: Path, count: int) -> Any:
-    """Names and pixels of the first pictures of a folder."""
+    """Names and pixels of the first pictures of a folder, and no strength of a class."""
     from storage.intake import IMAGE_SUFFIXES, read_image
 
     paths = sorted(path for path in folder.rglob("*") if path.suffix.lower() in IMAGE_SUFFIXES)[:count]
     if not paths:
         raise DataError(f"{folder} holds no pictures")
-    return ((path.name, read_image(path).pixels) for path in paths)
+    return ((path.name, read_image(path).pixels, 1.0) for path in paths)
 
 
 def thumbnail(pixels: Any, side: int) -> Any:

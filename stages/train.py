@@ -20,6 +20,7 @@ import pandas as pd
 import typer
 
 from augmentation.copies import Copier
+from augmentation.plan import class_strengths
 from augmentation.recipe import RECIPE, AugmentParams
 from models.schema import ModelParams
 from stages.entry import entry
@@ -44,15 +45,18 @@ UNITS = {"s": 1, "m": 60, "h": 3600}
 STATE = Path(".podium")  # checkpoints, decoded images, measured speeds: never an output, safe to delete
 
 
-def online_copies(params: ModelParams, material: Material, *, augmented: Path) -> Online | None:
+def online_copies(params: ModelParams, material: Material, *, index: Index, augmented: Path) -> Online | None:
     """With `online: copies`, a function that gives each clean source a fresh copy by the recipe of `augment`.
 
-    The recipe lies beside the stored copies, with the fitted strengths where they were asked for.
+    The recipe lies beside the stored copies, with the fitted strengths where they were asked for; the strength of a
+    class holds here too.
     """
     if params.online != "copies":
         return None
     recipe = AugmentParams.model_validate_json((augmented / RECIPE).read_text(encoding="utf-8"))
     pictures = material.pictures
+    strengths = class_strengths(recipe, index.classes.names)
+    strength_of = dict(zip(index.train["image_id"], strengths[index.train["label"]], strict=True))
     thread = threading.local()  # a Copier holds buffers: one per thread
 
     def change(images: Pixels, numbers: npt.NDArray[np.int64], seeds: list[int]) -> Pixels:
@@ -62,7 +66,8 @@ def online_copies(params: ModelParams, material: Material, *, augmented: Path) -
         for row, number in enumerate(numbers.tolist()):
             store, name = pictures.store_and_name(number)
             if store == "index":  # a clean source; pseudo-labelled images are noisy already
-                changed[row] = thread.copier.render(images[row], name, seeds[row] % 2**31)
+                draws = thread.copier.draw([name], [seeds[row] % 2**31], strength=np.array([strength_of[name]]))
+                changed[row] = thread.copier.render_drawn(thread.copier.prepare(images[row]), draws, 0)
         return changed
 
     return change
@@ -106,7 +111,7 @@ def main(  # noqa: PLR0917 - typer's options
     give_back()
     from models.member import train_member
 
-    online = online_copies(chosen, material, augmented=augmented)
+    online = online_copies(chosen, material, index=the_index, augmented=augmented)
     trained = train_member(
         model, fold, params=chosen, material=material, state_folder=STATE, started=started, online=online
     )

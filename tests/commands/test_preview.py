@@ -45,6 +45,16 @@ def test_it_shows_what_the_stage_would_make(place):
     assert np.array_equal(picture[HEADER : HEADER + 28, 90:118], copier.render(clean, "0.png", 2))
 
 
+def test_classes_have_their_strength_in_it(place):
+    plain = "augment: {size: 28, mixup: {probability: 0}, operations: {rotate: {}, noise: {}}"
+    (place / "params.yaml").write_text(plain + ", classes: {'1': {strength: 0}}}\n")
+    picture = sheet(place, sources=12)
+    rows = [picture[top : top + 28] for top in range(HEADER, len(picture), 28 + GAP)]
+    still = [np.array_equal(row[:, :28], row[:, 30:58]) for row in rows]
+    labels = digits(12)[1]
+    assert sum(still) == labels.count(1) > 0
+
+
 def test_a_folder_without_pictures_is_named(place):
     (place / "empty").mkdir()
     with pytest.raises(DataError, match="holds no pictures"):

@@ -141,7 +141,7 @@ def test_fresh_copies_while_training_change_the_clean_sources_alone(contest: Pat
     params = ModelParams(backbone="simple_cnn", online="copies", size=28)
     material, _ = build_material(0, index=index, folds=folds, augmented=contest / "data/augmented", params=params)
     (tmp_path / "recipe.json").write_text('{"strength": "fitted", "operations": {"rotate": {"degrees": [20, 40]}}}')
-    change = online_copies(params, material, augmented=tmp_path)
+    change = online_copies(params, material, index=index, augmented=tmp_path)
     assert change
     numbers = np.array([0, 0, 0, int(material.train.picture[-1])])
     assert [material.pictures.place(number).store for number in numbers] == ["index"] * 3 + ["augmented"]
@@ -150,7 +150,14 @@ def test_fresh_copies_while_training_change_the_clean_sources_alone(contest: Pat
     assert (changed[0] == changed[1]).all()
     assert (changed[0] != changed[2]).any() and (changed[0] != images[0]).any()
     assert (changed[3] == images[3]).all()
-    assert online_copies(params.model_copy(update={"online": "none"}), material, augmented=tmp_path) is None
+    name = index.classes.names[index.train["label"][0]]
+    weak = {"operations": {"rotate": {}}, "classes": {name: {"strength": 0}}}
+    (tmp_path / "recipe.json").write_text(json.dumps(weak))
+    change = online_copies(params, material, index=index, augmented=tmp_path)
+    assert change
+    assert (change(images, numbers, [1, 1, 2, 3]) == images).all()  # this class was to be left as it is
+    none = params.model_copy(update={"online": "none"})
+    assert online_copies(none, material, index=index, augmented=tmp_path) is None
 
 
 def test_pseudo_labels_come_from_the_same_fold_alone(contest: Path, tmp_path: Path) -> None:
