@@ -55,7 +55,8 @@ def guard(run: Callable[[], Any]) -> None:
     except OSError as error:
         if error.errno not in REMEDIES or os.environ.get("PODIUM_DEBUG"):
             raise
-        place = f"{error.filename}: " if error.filename else ""
+        name = error.filename2 or error.filename  # of a copy: where it goes to
+        place = f"{name}: " if name else ""
         print(f"podium: {printable(place)}{error.strerror}; {REMEDIES[error.errno]}", file=sys.stderr)
         sys.exit(ResourceError.exit_code)
     except KeyboardInterrupt:
