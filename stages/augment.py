@@ -60,6 +60,8 @@ def main(
             f"augment: {items:,} training items, not the {recipe.total:,} of augment.total, as every clean image stays"
         )
     print(f"augment: {views.get('train', 0):,} training and {views.get('testlike', 0):,} test-like copies in {out}")
+    if recipe.mode == "online":
+        print("augment: training copies are drawn while training, by the models that have online: copies")
 
 
 def augment(params: AugmentParams, index: Index, folds: Folds, *, out: Path, work: Path) -> pd.DataFrame:

@@ -264,6 +264,20 @@ def test_an_installed_backend_gives_the_same_bytes(contest, tmp_path, backend):
     assert run(contest, tmp_path / "one") == run(contest, tmp_path / backend, backend=backend, workers=2)
 
 
+@pytest.mark.parametrize(
+    ("section", "said"),
+    [
+        ("total: 7", "40 training items, not the 7 of augment.total"),
+        ("mode: online", "drawn while training, by the models that have online: copies"),
+    ],
+)
+def test_what_is_otherwise_than_one_may_think_is_said(contest, tmp_path, capsys, section, said):
+    (tmp_path / "params.yaml").write_text(f"augment: {{size: 28, workers: 1, {section}}}\n")
+    root, places = contest.index.folder, {"noise": tmp_path, "out": tmp_path / "out", "work": tmp_path / "work"}
+    stage.main(index=root, folds=root.parents[1] / "folds.parquet", params=tmp_path / "params.yaml", **places)
+    assert said in capsys.readouterr().out
+
+
 def test_two_runs_at_once_do_not_mix(contest, tmp_path):
     key = stage.work_key(AugmentParams.model_validate(SECTION), contest.index, contest.folds)
     with stage.alone(tmp_path / "work" / key), pytest.raises(ResourceError, match="another run"):
