@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from augmentation.recipe import Operations, columns_of, ranges_of
+from augmentation.ranges import Operations, columns_of, ranges_of
 
 Floats = npt.NDArray[np.float64]
 SEARCH: dict[str, tuple[float, float]] = {  # where each knob is looked for at first; it may move beyond

@@ -11,8 +11,9 @@ While training, draw a whole epoch at once with copy = epoch (plan.partners find
     image = copier.render_drawn(copier.prepare(pixels), draws, i, partner=copier.prepare(partner_pixels))
 
 With `encoding: jpeg` a copy is what a reader of its file sees: rendering encodes and decodes it. Such copies are made
-in planes where all that was drawn has a form in them (planar.py), the others in RGB. One pair of prepared source and
-partner per image is all that is held in memory. Not safe in threads: one per thread.
+in planes where all that was drawn has a form in them (planar.py), the others in RGB; with `grey: true`, all are made in
+one plane of grey. One pair of prepared source and partner per image is all that is held in memory. Not safe in threads:
+one per thread.
 """
 
 from __future__ import annotations
@@ -29,7 +30,7 @@ import numpy.typing as npt
 from augmentation import documents, geometry, operations, planar
 from augmentation.catalogue import Transform, apply_transform, open_catalogue
 from augmentation.drawing import Draws, Floats, copy_keys, draw, words
-from augmentation.encoding import encode, through_jpeg
+from augmentation.encoding import as_grey, as_rgb, encode, through_jpeg
 from augmentation.noise import PixelRandom, Pixels, as_pixels
 from augmentation.prepared import Prepared
 from augmentation.recipe import AugmentParams
@@ -62,6 +63,8 @@ class Copier:
         """Shrink a source once for all its copies."""
         small = geometry.prepare_source(pixels, self.size, self.params.fit)
         grey = float(np.dot(cv2.mean(small)[:3], operations.GREY))
+        if self.params.grey:
+            small = as_grey(small)
         return Prepared(small, (pixels.shape[0], pixels.shape[1]), grey, self.params.border)
 
     def render(
@@ -76,7 +79,7 @@ class Copier:
         row = draws.row(i)
         planes = self.made(source, draws, i, row, partner)
         quality = self.quality(row)
-        return planes[0] if quality is None else through_jpeg(planes, quality, size=self.size or source.shape)
+        return as_rgb(planes[0]) if quality is None else through_jpeg(planes, quality, size=self.size or source.shape)
 
     def encode_drawn(self, source: Prepared, draws: Draws, i: int, *, partner: Prepared | None = None) -> Pixels:
         """The same copy as bytes in the recipe's encoding; as JPEG it is compressed once, with the drawn quality."""
@@ -97,9 +100,9 @@ class Copier:
     def made(
         self, source: Prepared, draws: Draws, i: int, row: dict[str, float], partner: Prepared | None
     ) -> list[Pixels]:
-        """A copy before its compression: one array of RGB, or three planes."""
+        """A copy before its compression: one array, RGB or grey, or three planes."""
         random, key = self.random.restart(int(draws.pixel_words[i])), draws.keys[i : i + 1]
-        in_planes = self.params.encoding == "jpeg" and planar.possible(row)
+        in_planes = self.params.encoding == "jpeg" and not self.params.grey and planar.possible(row)
         target = self.size or source.shape
         colour = planar.jitter(row, source.grey_mean) if in_planes else None
         planes = self.placed(source, row, target, random, colour)
@@ -115,8 +118,8 @@ class Copier:
         """The transforms of albumentations that were drawn."""
         for i, transform in enumerate(self.transforms):
             if row[f"extra_{i}"]:
-                pixels = apply_transform(pixels, transform, int(words(key, f"extra_{i}_state")[0]))
-        return pixels
+                pixels = apply_transform(as_rgb(pixels), transform, int(words(key, f"extra_{i}_state")[0]))
+        return as_grey(pixels) if self.params.grey and pixels.ndim == 3 else pixels
 
     @cached_property
     def transforms(self) -> list[Transform]:

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import math
+from typing import Any
 
 import cv2
 import numpy as np
+import numpy.typing as npt
 
 from augmentation.noise import PixelRandom, Pixels, add_gaussian, as_pixels
 
@@ -19,7 +21,7 @@ def paper(pixels: Pixels, strength: float, random: PixelRandom) -> Pixels:
     coarse = add_gaussian(np.full((coarse_size[1], coarse_size[0], 1), 128, dtype=np.uint8), strength / 2, random)
     spread = cv2.resize(coarse, (width, height), interpolation=cv2.INTER_CUBIC)
     grain = cv2.add(fine, spread, dtype=cv2.CV_16S) - 256
-    return as_pixels(cv2.add(pixels, cv2.merge([grain] * 3), dtype=cv2.CV_8U))
+    return as_pixels(cv2.add(pixels, for_each(pixels, grain), dtype=cv2.CV_8U))
 
 
 def crease(pixels: Pixels, count: int, strength: float, random: PixelRandom) -> Pixels:
@@ -33,7 +35,7 @@ def crease(pixels: Pixels, count: int, strength: float, random: PixelRandom) -> 
         x, y = random.uniform(0.1, 0.9) * width, random.uniform(0.1, 0.9) * height
         distance = ((columns - x) * math.cos(angle) + (rows - y) * math.sin(angle)) / reach
         change += strength * (np.exp(-(distance**2)) - np.exp(-((distance - 1.5) ** 2)))
-    return as_pixels(cv2.add(pixels, cv2.merge([change] * 3), dtype=cv2.CV_8U))
+    return as_pixels(cv2.add(pixels, for_each(pixels, change), dtype=cv2.CV_8U))
 
 
 def shadow(pixels: Pixels, darkness: float, random: PixelRandom) -> Pixels:
@@ -45,4 +47,9 @@ def shadow(pixels: Pixels, darkness: float, random: PixelRandom) -> Pixels:
     rows, columns = np.ogrid[:height, :width]
     distance = ((columns - x) * math.cos(angle) + (rows - y) * math.sin(angle)) / softness
     light = (1 - darkness * np.clip(0.5 + distance, 0, 1)).astype(np.float32)
-    return as_pixels(cv2.multiply(pixels, cv2.merge([light] * 3), dtype=cv2.CV_8U))
+    return as_pixels(cv2.multiply(pixels, for_each(pixels, light), dtype=cv2.CV_8U))
+
+
+def for_each(pixels: Pixels, plane: npt.NDArray[Any]) -> npt.NDArray[Any]:
+    """One plane for each channel of the pixels, which have three or are a plane themselves."""
+    return plane if pixels.ndim == 2 else np.asarray(cv2.merge([plane] * 3))

@@ -15,7 +15,8 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from augmentation.recipe import AugmentParams, Flip, Mix, Noise, Operation, columns_of, ranges_of
+from augmentation.ranges import Flip, Noise, Operation, columns_of, ranges_of
+from augmentation.recipe import AugmentParams, Mix
 
 Floats = npt.NDArray[np.float64]
 Keys = npt.NDArray[np.uint64]

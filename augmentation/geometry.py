@@ -138,3 +138,12 @@ def warp(padded: Words, nine: Nine, target: tuple[int, int], *, folded: bool) ->
     pixels = np.empty((*target, 3), dtype=np.uint8)
     warp_kernels.warp_rgb(pixels.reshape(target[0], -1), padded, inverse(nine), folded)
     return pixels
+
+
+def warp_plane(padded: Pixels, nine: Nine, target: tuple[int, int], *, folded: bool) -> Pixels:
+    """The same of one plane.  # (h, w) -> (height, width)"""
+    from augmentation import warp_kernels
+
+    plane = np.empty(target, dtype=np.uint8)
+    warp_kernels.warp_luma(plane, target, padded, inverse(nine), folded, (1.0, 0.0))
+    return plane

@@ -1,7 +1,8 @@
 """The pixel operations of a copy after its geometry, in whole numbers wherever the eye and the clock allow it.
 
-Each step takes pixels (height, width, 3) uint8 RGB, the drawn row and the copy's random stream, and returns pixels of
-the same shape; noise is added in place, as the pixels are the copy's own. The order is that of the recipe.
+Each step takes pixels, uint8 RGB (height, width, 3) or grey (height, width), the drawn row and the copy's random
+stream, and returns pixels of the same shape; noise is added in place, as the pixels are the copy's own. The order is
+that of the recipe.
 """
 
 from __future__ import annotations
@@ -30,6 +31,8 @@ def apply(pixels: Pixels, row: Row, random: PixelRandom, *, grey_mean: float) ->
     """
     matrix = colour_matrix(row, grey_mean)
     if matrix is not None:
+        if pixels.ndim == 2:
+            matrix = of_grey(matrix)
         pixels = as_pixels(cv2.transform(pixels, matrix, dst=pixels))
     if (exponent := row.get("gamma_exponent", 1.0)) != 1:
         pixels = as_pixels(cv2.LUT(pixels, np.rint(255 * (np.arange(256) / 255) ** exponent).astype(np.uint8)))
@@ -70,6 +73,12 @@ def colour_matrix(row: Row, grey_mean: float) -> npt.NDArray[np.float32] | None:
     if np.array_equal(matrix, np.eye(3)) and not offset.any():
         return None
     return np.column_stack([matrix, offset]).astype(np.float32)
+
+
+def of_grey(matrix: npt.NDArray[np.float32]) -> npt.NDArray[np.float32]:
+    """What becomes of the luminance of grey: a factor and an offset.  # (3, 4) -> (1, 2)"""
+    factors, offset = matrix[:, :3].sum(axis=1), matrix[:, 3]
+    return np.array([[GREY @ factors, GREY @ offset]], dtype=np.float32)
 
 
 def lens(pixels: Pixels, row: Row, angle: float, *, scale: int = 1) -> Pixels:

@@ -23,7 +23,8 @@ import numpy.typing as npt
 
 from augmentation import geometry, operations
 from augmentation.noise import PixelRandom, Pixels, as_pixels, normal_table, table_factor
-from augmentation.recipe import Border, Operations, columns_of, ranges_of
+from augmentation.ranges import Operations, columns_of, ranges_of
+from augmentation.recipe import Border
 
 Row = dict[str, float]
 Planes = list[Pixels]  # Y, U, V; Y has an even number of rows, and U and V have a multiple of STEP columns

@@ -17,7 +17,7 @@ from augmentation.recipe import Border
 class Prepared:
     """A source at about the size of its copies, with what its copies share."""
 
-    pixels: Pixels  # (height, width, 3)
+    pixels: Pixels  # (height, width, 3), or (height, width) where copies are grey
     shape: tuple[int, int]  # of the source itself
     grey_mean: float
     border: Border
@@ -39,6 +39,11 @@ class Prepared:
         return np.asarray(cv2.cvtColor(around, cv2.COLOR_RGB2RGBA)).view(np.uint32)[..., 0]
 
     @cached_property
+    def padded_grey(self) -> Pixels:
+        """Grey with a border, for the warp.  # (height, width)"""
+        return geometry.padded(self.pixels, self.border.mode, planar.yuv(self.border.colour)[:1])
+
+    @cached_property
     def planes(self) -> planar.Planes:
         """Y, U and V."""
         return planar.from_rgb(self.pixels)
@@ -49,9 +54,11 @@ class Prepared:
         return planar.padded(self.planes, self.size, self.border)
 
     def warped(self, matrix: geometry.Nine, target: tuple[int, int]) -> Pixels:
-        """The geometry of a copy; always a new array.  # (height, width, 3)"""
+        """The geometry of a copy; always a new array.  # as the pixels"""
         if self.size == target and geometry.is_identity(matrix):
             return self.pixels.copy()
+        if self.pixels.ndim == 2:
+            return geometry.warp_plane(self.padded_grey, matrix, target, folded=self.border.mode == "reflect")
         return geometry.warp(self.padded, matrix, target, folded=self.border.mode == "reflect")
 
     def warped_planes(self, matrix: geometry.Nine, target: tuple[int, int], colour: planar.Colour) -> planar.Planes:

@@ -19,7 +19,8 @@ import numpy as np
 
 from augmentation.copies import Copier
 from augmentation.fitting import Images, fit_noise
-from augmentation.recipe import AugmentParams, Operations
+from augmentation.ranges import Operations
+from augmentation.recipe import AugmentParams
 
 Array = np.ndarray[Any, np.dtype[Any]]
 FASHION = Path("/usr/share/datasets/fashion-mnist")

@@ -7,7 +7,8 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from augmentation.recipe import AugmentParams, Operations, kind_of, ranges_of
+from augmentation.ranges import Operations, kind_of, ranges_of
+from augmentation.recipe import AugmentParams
 from layouts.records import LAYOUTS, layout
 from models.documents import row, shown
 from stages.blend_params import BlendParams, RouteParams

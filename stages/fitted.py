@@ -7,7 +7,8 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from augmentation.recipe import AugmentParams, Operations
+from augmentation.ranges import Operations
+from augmentation.recipe import AugmentParams
 from stages.params import check, read_yaml, section
 from storage.errors import DataError
 from storage.section import Section

@@ -5,7 +5,8 @@ import pytest
 
 from augmentation.catalogue import open_catalogue
 from augmentation.copies import Copier
-from augmentation.recipe import AugmentParams, Extra, Operations
+from augmentation.ranges import Operations
+from augmentation.recipe import AugmentParams, Extra
 from storage.errors import ParamsError
 
 IMAGE = np.random.default_rng(0).integers(0, 256, (40, 40, 3), dtype=np.uint8)

@@ -5,7 +5,8 @@ import pytest
 from scipy import stats
 
 from augmentation.drawing import copy_keys, draw, uniform
-from augmentation.recipe import AugmentParams, Operations
+from augmentation.ranges import Operations
+from augmentation.recipe import AugmentParams
 
 IDS = [f"{i}.png" for i in range(500)]
 

@@ -16,7 +16,8 @@ from augmentation.fitting import (
     two_sample_auc,
     write_fit,
 )
-from augmentation.recipe import AugmentParams, Dropout, Operations
+from augmentation.ranges import Dropout, Operations
+from augmentation.recipe import AugmentParams
 from augmentation.response import Moments
 from stages.fitted import with_fitted
 from storage.errors import DataError

@@ -3,7 +3,8 @@
 import pytest
 from pydantic import ValidationError
 
-from augmentation.recipe import AugmentParams, Operations
+from augmentation.ranges import Operations
+from augmentation.recipe import AugmentParams
 
 
 def test_an_empty_section_is_a_complete_recipe():

@@ -14,7 +14,8 @@ from hypothesis import strategies as st
 
 from analysis.exploration import outline
 from augmentation.fitting import Fit, Images
-from augmentation.recipe import AugmentParams, Noise, Operations
+from augmentation.ranges import Noise, Operations
+from augmentation.recipe import AugmentParams
 from stages import explore
 from stages.explore import main
 from stages.tables import Index
