@@ -36,7 +36,7 @@ VERBS = {
     "submit": {
         "status": "what exists, what it is worth, what to try next",
         "ablation": "what a step of the training gained, on honest scores",
-        "score": "the blend on the hidden answers of the embedded competition",
+        "score": "a submission on hidden answers, where they are known",
         "submit": "send a submission through the Kaggle CLI, and check that it arrived",
         "ledger": "every submission with its honest score and the board's",
         "pick": "propose the two final submissions by validation",

@@ -1,4 +1,4 @@
-"""`podium score`: a submission against hidden answers, as the embedded competition has them.
+"""`podium score`: a submission against hidden answers, as the embedded competition and labelled test folders have them.
 
 Reads a CSV in the form of the sample and the answers: a table with the same two columns, and a column `half` where the
 board is cut into public and private. Prints macro-F1. No stage ever reads the answers.
@@ -23,7 +23,8 @@ def main(
         Path | None, typer.Argument(help="The CSV to score; default: that of submit.name in submissions/.")
     ] = None,
     answers: Annotated[
-        Path | None, typer.Option(help="The hidden answers; default: data/answers/NAME.csv of prepare.root.")
+        Path | None,
+        typer.Option(help="The hidden answers; default: answers.csv of the index, else data/answers/NAME.csv."),
     ] = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON instead of a table.")] = False,
     params: Annotated[Path, typer.Option(help="Parameters: submit.name and prepare.root.")] = Path("params.yaml"),
@@ -31,7 +32,9 @@ def main(
     """Score a submission on hidden answers: macro-F1 of the public half, the private half, and both."""
     name, root = names_of(params)
     submission = submission or Path(f"submissions/{name}.csv")
-    hidden = answers or Path(f"data/answers/{root}.csv")
+    hidden = answers or Path("data/index/answers.csv")  # where the test's labels are known, or a part was held out
+    if not answers and not hidden.is_file():
+        hidden = Path(f"data/answers/{root}.csv")
     if not submission.is_file():
         raise DataError(f"{submission} not found. Give the CSV of a submission, or make one: dvc repro")
     if not hidden.is_file():

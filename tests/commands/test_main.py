@@ -113,6 +113,19 @@ def test_score_says_that_answers_are_not_known(tmp_path: Path, monkeypatch: pyte
         score_command()
 
 
+def test_score_finds_the_answers_of_a_part_held_out(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    for folder in ("submissions", "data/index"):
+        Path(folder).mkdir(parents=True)
+    Path("submissions/wear.csv").write_text("ID,target\na.png,Bag\nb.png,Hat\n")
+    Path("data/index/answers.csv").write_text("image_id,target\na.png,Bag\nb.png,Hat\n")
+    Path("params.yaml").write_text("prepare: {root: data/raw/wear}\nsubmit: {name: wear}\n")
+    score_command()
+    assert "all      1.0000" in capsys.readouterr().out
+
+
 def test_fetch_then_score_round_trip(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
     with pytest.raises(SystemExit):
