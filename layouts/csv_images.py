@@ -65,23 +65,35 @@ def listing(root: Path, options: Options) -> Listing:
     train = pd.DataFrame({"image_id": frame[options.id], "label": labels})
     train["group"] = frame[options.group] if options.group else ""
     train, repeats = without_repeats(train, table=table)
-    train["path"], places = locate(train["image_id"], root, options.train_images, table=table)
+    whole = not shared(options)
+    train["path"], places = locate(train["image_id"], root, options.train_images, table=table, whole=whole)
     notes = [*frame.attrs["notes"], *notes, *repeats, *places, *check_classes(train, classes, table=table)]
     return _with_test(Listing(root, train, pd.DataFrame(), classes, notes=notes), options)
 
 
+def shared(options: Options) -> bool:
+    """Whether the images of train and test lie in one folder, so that the tables alone tell them apart."""
+    return Path(options.train_images) == Path(options.test_images)
+
+
 def _with_test(part: Listing, options: Options) -> Listing:
     """The listing with its test images: those of the sample submission, which have to be all in the folder."""
+    files = files_below(part.root, options.test_images)
+    if options.test_images:
+        files = f"{options.test_images}/" + files
+    if shared(options):
+        files = files[~files.isin(part.train["path"])].reset_index(drop=True)
     if not options.sample:
-        files = files_below(part.root, options.test_images)
-        test = pd.DataFrame({"image_id": files, "path": f"{options.test_images}/" + files})
+        test = pd.DataFrame({"image_id": files.str.removeprefix(f"{options.test_images}/"), "path": files})
         return Listing(part.root, part.train, test, part.classes, notes=part.notes)
     sample = read_sample(part.root / options.sample, encoding=options.encoding, delimiter=options.delimiter)
     ids = pd.Series(sample.ids, dtype="str", index=range(2, len(sample.ids) + 2))
-    places, notes = locate(ids, part.root, options.test_images, table=sample.path)
-    files = f"{options.test_images}/" + files_below(part.root, options.test_images)
+    whole = not shared(options)
+    places, notes = locate(ids, part.root, options.test_images, table=sample.path, whole=whole)
     extra = files[~files.isin(places)].tolist()
-    if extra:
+    if extra and whole:
         raise DataError(problems(f"test images without a row in {sample.path}", extra))
+    if extra:
+        notes.append(f"{len(extra):,} images are in neither table, such as {extra[0]}")
     test = pd.DataFrame({"image_id": ids, "path": places})
     return Listing(part.root, part.train, test, part.classes, sample, [*part.notes, *notes])

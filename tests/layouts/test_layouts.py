@@ -85,6 +85,23 @@ def test_without_meta_and_sample(documents: Path) -> None:
     assert len(listing.test) == 4
 
 
+@pytest.mark.parametrize("folder", ["images", ""])
+def test_train_and_test_may_lie_in_one_folder(documents: Path, folder: str) -> None:
+    apart = read("csv_images", documents)
+    (documents / "images").mkdir()
+    for path in sorted([*(documents / "train").iterdir(), *(documents / "test").iterdir()]):
+        path.rename(documents / folder / path.name)
+    together = read("csv_images", documents, train_images=folder, test_images=folder)
+    assert together.train["image_id"].tolist() == apart.train["image_id"].tolist()
+    assert together.test["image_id"].tolist() == apart.test["image_id"].tolist()
+    assert together.notes == apart.notes
+    alone = read("csv_images", documents, train_images=folder, test_images=folder, sample="")
+    assert sorted(alone.test["image_id"]) == sorted(apart.test["image_id"])
+    shutil.copy(documents / together.test["path"].iloc[0], documents / folder / "extra.jpg")
+    told = read("csv_images", documents, train_images=folder, test_images=folder).notes
+    assert told[-1] == f"1 images are in neither table, such as {Path(folder) / 'extra.jpg'}"
+
+
 def first_row(folder: Path) -> tuple[str, str]:
     image_id, label = (folder / "train.csv").read_text().splitlines()[1].split(",")
     return image_id, label
