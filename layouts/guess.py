@@ -111,13 +111,18 @@ def with_sample(root: Path, train: Tabled, others: list[Tabled], label: str, why
     """The csv_images proposal for a table of training images."""
     options: dict[str, Any] = {"train_csv": named(root, train), "train_images": train.folder}
     options |= {"id": train.column, "label": label}
-    sample = next((table for table in others if is_sample(table.path)), None) or next(iter(others), None)
-    if sample:
-        options |= {"sample": named(root, sample), "test_images": sample.folder}
-        why.append(f"{named(root, sample)} names the test images, in {sample.folder or 'the root'}")
+    found = next((table for table in others if is_sample(table.path)), None) or next(iter(others), None)
+    sample = found if found and (is_sample(found.path) or label in found.frame) else None
+    options["sample"] = named(root, sample) if sample else ""
+    if found:
+        options["test_images"] = found.folder
+        why.append(f"{named(root, found)} names the test images, in {found.folder or 'the root'}")
     else:
-        options["sample"] = ""
         why.append("no table names test images: set test_images")
+    if sample:
+        one_column(root, train, sample)
+    elif found:
+        why.append("no table looks like a sample submission: the CSV will have the columns ID,target")
     options["classes_csv"] = ""
     taken = [train.path, *([sample.path] if sample else [])]
     for path in csv_files(root):
@@ -137,6 +142,16 @@ def with_sample(root: Path, train: Tabled, others: list[Tabled], label: str, why
     ]:
         why.append(f"unused columns: {', '.join(repeating[:5])}; images that belong together? prepare.options.group")
     return Proposal("csv_images", root, options, tuple(why))
+
+
+def one_column(root: Path, train: Tabled, sample: Tabled) -> None:
+    """Refuse a table with a column of 0 and 1 for each class, as its sample has. Raises DataError."""
+    columns = [str(name) for name in sample.frame if name != sample.column]
+    if len(columns) > 1 and set(columns) <= set(train.frame):
+        raise DataError(
+            f"{root / named(root, train)} has a column for each class ({', '.join(columns[:5])}); one column of labels "
+            "is needed. Add it, in pandas: table['label'] = table[classes].idxmax(axis=1)"
+        )
 
 
 def repeats(table: Tabled, column: str) -> bool:

@@ -131,6 +131,27 @@ def test_init_says_which_table_it_cannot_read(tmp_path: Path) -> None:
         init.main(tmp_path)
 
 
+def test_a_table_of_test_images_is_no_sample_submission(tmp_path: Path) -> None:
+    unlike(tmp_path)
+    (tmp_path / "SampleSubmission.csv").unlink()
+    competitions.write(tmp_path / "test.csv", [("file", "camera"), ("q", "A")])
+    (proposal,) = [one for one in guess(tmp_path) if one.layout == "csv_images"]
+    assert (proposal.options["sample"], proposal.options["test_images"]) == ("", "images/testing")
+    assert proposal.why[-2].startswith("no table looks like a sample submission")
+    competitions.write(tmp_path / "test.csv", [("file", "diagnosis"), ("q", "kind 0")])
+    (proposal,) = [one for one in guess(tmp_path) if one.layout == "csv_images"]
+    assert proposal.options["sample"] == "test.csv"
+
+
+def test_a_column_for_each_class_is_told(tmp_path: Path) -> None:
+    unlike(tmp_path)
+    rows = [("file", "cat", "dog"), *((f"p{i}", i % 2, 1 - i % 2) for i in range(12))]
+    competitions.write(tmp_path / "labels.csv", rows)
+    competitions.write(tmp_path / "SampleSubmission.csv", [("file", "cat", "dog"), ("q", 0.5, 0.5)])
+    with pytest.raises(DataError, match=r"labels\.csv has a column for each class \(cat, dog\); one column of labels"):
+        init.main(tmp_path)
+
+
 def test_init_says_what_it_saw_and_what_a_run_will_cost(tmp_path: Path) -> None:
     rows: list[tuple[object, ...]] = [("file", "photographer", "kind")]
     for i in range(30):
