@@ -104,7 +104,7 @@ class Copier:
         random, key = self.random.restart(int(draws.pixel_words[i])), draws.keys[i : i + 1]
         in_planes = self.params.encoding == "jpeg" and not self.params.grey and planar.possible(row)
         target = self.size or source.shape
-        colour = planar.jitter(row, source.grey_mean) if in_planes else None
+        colour = planar.jitter(row, source.grey_mean) if in_planes or self.params.grey else None
         planes = self.placed(source, row, target, random, colour)
         if partner is not None:
             other = draw(self.partner_params, words(key, "partner"), view="testlike").row(0)
@@ -147,9 +147,8 @@ class Copier:
     ) -> list[Pixels]:
         """The copy's geometry; where its colours are given, they are applied in the same pass and it is in planes."""
         matrix = geometry.copy_matrix(source.shape, source.size, target, fit=self.params.fit, row=row)
-        if colour is not None:
-            return source.warped_planes(matrix, target, colour)
-        return [self.on_paper(source, row, random).warped(matrix, target)]
+        sheet = self.on_paper(source, row, random)
+        return [sheet.warped(matrix, target)] if colour is None else sheet.warped_planes(matrix, target, colour)
 
 
 def mix(

@@ -140,10 +140,12 @@ def warp(padded: Words, nine: Nine, target: tuple[int, int], *, folded: bool) ->
     return pixels
 
 
-def warp_plane(padded: Pixels, nine: Nine, target: tuple[int, int], *, folded: bool) -> Pixels:
-    """The same of one plane.  # (h, w) -> (height, width)"""
+def warp_plane(
+    padded: Pixels, nine: Nine, target: tuple[int, int], light: tuple[float, float], *, folded: bool
+) -> Pixels:
+    """The same of one plane, times a factor plus an offset.  # (h, w) -> (height, width)"""
     from augmentation import warp_kernels
 
     plane = np.empty(target, dtype=np.uint8)
-    warp_kernels.warp_luma(plane, target, padded, inverse(nine), folded, (1.0, 0.0))
+    warp_kernels.warp_luma(plane, target, padded, inverse(nine), folded, light)
     return plane

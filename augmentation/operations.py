@@ -25,14 +25,12 @@ FROM_YIQ = np.linalg.inv(TO_YIQ)
 
 
 def apply(pixels: Pixels, row: Row, random: PixelRandom, *, grey_mean: float) -> Pixels:
-    """All drawn operations from light to occlusion; `pixels` may be overwritten.
+    """All drawn operations from light to occlusion; `pixels` may be overwritten. Grey ones come with their `light`.
 
     `grey_mean` of the source is the pivot of the contrast.
     """
-    matrix = colour_matrix(row, grey_mean)
+    matrix = colour_matrix(row, grey_mean) if pixels.ndim == 3 else None
     if matrix is not None:
-        if pixels.ndim == 2:
-            matrix = of_grey(matrix)
         pixels = as_pixels(cv2.transform(pixels, matrix, dst=pixels))
     if (exponent := row.get("gamma_exponent", 1.0)) != 1:
         pixels = as_pixels(cv2.LUT(pixels, np.rint(255 * (np.arange(256) / 255) ** exponent).astype(np.uint8)))
@@ -75,10 +73,15 @@ def colour_matrix(row: Row, grey_mean: float) -> npt.NDArray[np.float32] | None:
     return np.column_stack([matrix, offset]).astype(np.float32)
 
 
-def of_grey(matrix: npt.NDArray[np.float32]) -> npt.NDArray[np.float32]:
-    """What becomes of the luminance of grey: a factor and an offset.  # (3, 4) -> (1, 2)"""
-    factors, offset = matrix[:, :3].sum(axis=1), matrix[:, 3]
-    return np.array([[GREY @ factors, GREY @ offset]], dtype=np.float32)
+def light(row: Row, grey_mean: float) -> tuple[float, float]:
+    """What the same map makes of grey: a factor and an offset."""
+    brightness, contrast = row.get("jitter_brightness", 1.0), row.get("jitter_contrast", 1.0)
+    gain, offset = brightness * contrast, (1 - contrast) * brightness * grey_mean
+    if "tint_gain_r" in row:
+        gains, offsets = ([row[f"tint_{kind}_{part}"] for part in "rgb"] for kind in ("gain", "offset"))
+        factor = float(GREY @ gains)
+        gain, offset = gain * factor, offset * factor + float(GREY @ offsets)
+    return gain, offset
 
 
 def lens(pixels: Pixels, row: Row, angle: float, *, scale: int = 1) -> Pixels:

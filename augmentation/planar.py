@@ -131,8 +131,7 @@ def apply(planes: Planes, row: Row, random: PixelRandom) -> Planes:
 
 def jitter(row: Row, grey_mean: float) -> Colour:
     """The map of `operations.colour_matrix`: Y apart, hue and saturation turn and stretch (U, V) about 128."""
-    brightness, contrast = row.get("jitter_brightness", 1.0), row.get("jitter_contrast", 1.0)
-    gain, offset = brightness * contrast, (1 - contrast) * brightness * grey_mean
+    gain, offset = operations.light(row, grey_mean)
     stretch, hue = gain * row.get("jitter_saturation", 1.0), math.radians(row.get("jitter_hue", 0.0))
     cosine, sine = stretch * math.cos(hue), stretch * math.sin(hue)
     (a, b), (c, d) = QUARTER_TURN

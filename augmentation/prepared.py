@@ -45,8 +45,8 @@ class Prepared:
 
     @cached_property
     def planes(self) -> planar.Planes:
-        """Y, U and V."""
-        return planar.from_rgb(self.pixels)
+        """Y, U and V; or grey."""
+        return planar.from_rgb(self.pixels) if self.pixels.ndim == 3 else [self.pixels]
 
     @cached_property
     def padded_planes(self) -> planar.Padded:
@@ -54,15 +54,16 @@ class Prepared:
         return planar.padded(self.planes, self.size, self.border)
 
     def warped(self, matrix: geometry.Nine, target: tuple[int, int]) -> Pixels:
-        """The geometry of a copy; always a new array.  # as the pixels"""
+        """The geometry of a copy; always a new array.  # (height, width, 3)"""
         if self.size == target and geometry.is_identity(matrix):
             return self.pixels.copy()
-        if self.pixels.ndim == 2:
-            return geometry.warp_plane(self.padded_grey, matrix, target, folded=self.border.mode == "reflect")
         return geometry.warp(self.padded, matrix, target, folded=self.border.mode == "reflect")
 
     def warped_planes(self, matrix: geometry.Nine, target: tuple[int, int], colour: planar.Colour) -> planar.Planes:
-        """The geometry and the colours of a copy in planes; always new arrays."""
+        """The geometry and the colours of a copy in planes, or in grey; always new arrays."""
         if self.size == target and geometry.is_identity(matrix) and colour == planar.AS_IT_IS:
             return [plane.copy() for plane in self.planes]
-        return planar.warp(self.padded_planes, matrix, target, colour, folded=self.border.mode == "reflect")
+        folded = self.border.mode == "reflect"
+        if self.pixels.ndim == 2:
+            return [geometry.warp_plane(self.padded_grey, matrix, target, colour[0], folded=folded)]
+        return planar.warp(self.padded_planes, matrix, target, colour, folded=folded)
