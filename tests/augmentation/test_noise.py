@@ -104,11 +104,13 @@ def test_noise_of_light_grows_with_the_light():
     for level in (50, 200):
         noise = add_shot(np.full_like(GREY, level), 0.5, stream()).astype(float) - level
         assert noise.var() == pytest.approx(0.5 * level, rel=0.03)
+        assert abs(noise.mean()) < 0.06  # cutting toward zero would take half a grey level
 
 
 def test_speckle_is_proportional_to_the_pixel():
     noise = add_speckle(np.full_like(GREY, 100), 0.1, stream()).astype(float) - 100
     assert noise.std() == pytest.approx(10, rel=0.02)
+    assert abs(noise.mean()) < 0.06
 
 
 def test_salt_and_pepper_in_equal_parts():
