@@ -3,8 +3,9 @@
 A module with kernels imports numba, which commands that make no copies do without: import it where it is first needed.
 A kernel computes in whole numbers, or in single operations of IEEE 754 that no compiler fuses, so that it gives the
 same bytes on every machine, however wide its vectors. Its arrays must not overlap: LLVM is told so, as it would not
-fetch eight table entries at a time otherwise. Compiling all takes seconds, once for each kind of processor; the result
-lies in __pycache__ beside the source or, where that cannot be written, in the user's cache folder.
+fetch eight table entries at a time otherwise. It calls kernels of its own file alone: editing another file would not
+have it compiled anew. Compiling all takes seconds, once for each kind of processor; the result lies in __pycache__
+beside the source or, where that cannot be written, in the user's cache folder.
 """
 
 from __future__ import annotations
@@ -44,7 +45,7 @@ def use_whole_vectors() -> None:
 
 
 def compiled(function: Function) -> Function:
-    """The function as machine code, compiled at its first call."""
+    """The function as machine code, compiled at its first call; by zero it divides as IEEE 754 says, without a test."""
     use_whole_vectors()
     try:
         kernel: Function = numba.njit(
