@@ -14,22 +14,25 @@ import cv2
 import numpy as np
 import numpy.typing as npt
 
+from augmentation import operations
+
 Pixels = npt.NDArray[np.uint8]
 Floats = npt.NDArray[np.float64]
 IMMERKAER = np.array([[1, -2, 1], [-2, 4, -2], [1, -2, 1]], dtype=np.float32) / 6  # unit response to white noise
 SIDE = 128  # bounds the cost of an image of any size
 N_FILTERS = 16
 N_ORIENTATIONS = 8
+HARMONICS = (1, 2, 3, 4)
 QUANTILES = (0.05, 0.25, 0.5, 0.75, 0.95)
 
 
-def feature_table(images: Iterable[Pixels]) -> Floats:
+def feature_table(images: Iterable[Pixels], *, coloured: bool = True) -> Floats:
     """Features of each image.  # (n_images, n_features)"""
-    return np.stack([features(image) for image in images])
+    return np.stack([features(image, coloured=coloured) for image in images])
 
 
-def features(pixels: Pixels) -> Floats:
-    """All numbers of one image of at least 8 x 8 pixels.  # (n_features,)"""
+def features(pixels: Pixels, *, coloured: bool = True) -> Floats:
+    """All numbers of one image of at least 8 x 8 pixels; those of hue if `coloured`.  # (n_features,)"""
     whole, detail = overview(pixels), middle(pixels)
     whole_grey, detail_grey = (cv2.cvtColor(part, cv2.COLOR_RGB2GRAY) for part in (whole, detail))
     parts = (
@@ -41,6 +44,7 @@ def features(pixels: Pixels) -> Floats:
         jpeg_traces(detail_grey),
         embedding(detail_grey),
         layout(whole_grey),
+        hues(whole) if coloured else [],
     )
     return np.hstack([np.ravel(number) for part in parts for number in part]).astype(np.float64)
 
@@ -79,6 +83,20 @@ def colours(image: Any, grey: Any) -> list[Any]:
         quantiles,
         np.log10(np.add(extremes, 1e-4)),
     ]
+
+
+def hues(image: Any) -> list[Any]:
+    """How hue is distributed: its first harmonics, weighted by chroma, over the image at a quarter of its size.
+
+    Hue that is shifted evenly by up to w shrinks the mean of the k-th to sin(kw) / kw of what it was.
+    """
+    height, width = image.shape[:2]
+    small = cv2.resize(image, (max(4, width // 4), max(4, height // 4)), interpolation=cv2.INTER_AREA).reshape(-1, 3)
+    first, second = operations.TO_YIQ[1:] @ small.T
+    chroma = np.hypot(first, second) + 1e-3
+    unit = (first + 1j * second) / chroma
+    harmonics = np.array([(chroma * unit**k).mean() for k in HARMONICS]) / (chroma.mean() + 2)
+    return [harmonics.real, harmonics.imag]
 
 
 def noise_traces(image: Any, grey: Any) -> list[Any]:

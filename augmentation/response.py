@@ -115,11 +115,17 @@ class Response:
         """The belief within reach whose mean moments are nearest to the test's, 0; `size` images speak for them.
 
         Each number that a knob needs costs twice what it brings by chance (Akaike 1974), so what cannot be seen stays
-        neutral. Starts from the belief, and from nothing at all, since kinds of blur can stand for each other.
+        neutral. Starts from the belief and from nothing at all, and then tries to do without each knob in turn: kinds
+        of blur can stand for each other.
         """
         choices = [self.choices(knob, line, early=early) for knob, line in zip(knobs, self.lines, strict=True)]
         starts = (list(knobs), [at_neutral(knob) for knob in knobs])
-        return min((self.descend(start, choices, size) for start in starts), key=lambda pair: pair[0])[1]
+        loss, best = min((self.descend(start, choices, size) for start in starts), key=lambda pair: pair[0])
+        for i in range(len(best)):
+            if not idle(best[i]):
+                without = [*best[:i], at_neutral(best[i]), *best[i + 1 :]]
+                loss, best = min((loss, best), self.descend(without, choices, size, first=i + 1), key=lambda p: p[0])
+        return best
 
     def choices(self, knob: Knob, line: Line, *, early: bool) -> Choices:
         """All ranges within reach."""
@@ -134,15 +140,17 @@ class Response:
         off = line.mean(neutral, neutral)[0]
         return Choices(ends, off, line.mean(ends[:, 0], ends[:, 1]) - off)
 
-    def descend(self, start: list[Knob], choices: list[Choices], size: float) -> tuple[float, list[Knob]]:
-        """Knob by knob, several times over: the loss and the belief."""
+    def descend(
+        self, start: list[Knob], choices: list[Choices], size: float, *, first: int = 0
+    ) -> tuple[float, list[Knob]]:
+        """Knob by knob from the `first`, several times over: the loss and the belief."""
         knobs, cost = list(start), 2 / size
         effects = [line.of(knob) for line, knob in zip(self.lines, knobs, strict=True)]
         total = self.constant + np.sum(effects, axis=0)
         for _ in range(SWEEPS):
-            for i, knob in enumerate(knobs):
+            for i in np.roll(np.arange(len(knobs)), -first):
                 rest = total - effects[i]
-                knobs[i] = chosen(knob, choices[i], rest + choices[i].off, cost=cost, size=size)
+                knobs[i] = chosen(knobs[i], choices[i], rest + choices[i].off, cost=cost, size=size)
                 effects[i] = self.lines[i].of(knobs[i])
                 total = rest + effects[i]
         numbers = sum(knob.parameters + (knob.single and knob.probability < 1) for knob in knobs if not idle(knob))

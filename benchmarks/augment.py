@@ -32,7 +32,7 @@ from augmentation.copies import Copier
 from augmentation.plan import plan_copies
 from augmentation.recipe import AugmentParams
 from augmentation.workers import run
-from augmentation.writing import ShardTask, read_places, shard_task, write_shard
+from augmentation.writing import FEWEST_SHARDS, ShardTask, read_places, shard_task, write_shard
 from benchmarks.augment_training import NOISES, albumentations_chain, fidelity, noise_fit
 from storage.atomic import write_json
 from storage.shards import ShardWriter
@@ -41,7 +41,7 @@ Array = np.ndarray[Any, np.dtype[Any]]
 RESULTS = Path("benchmarks/results/augment.json")
 SIZES = {"443x591": (591, 443), "384": (384, 384), "224": (224, 224)}
 SOURCES, COPIES, ROUNDS = 8, 10, 7
-SOURCE_PIXELS = 600_000  # of the sources of one task of two workers
+SOURCE_PIXELS = 2_400_000  # of the sources of one of its tasks: less than a shard of the stage has
 QUALITY = 95
 CHAIN = {
     "rotate": {"degrees": [-30, 30]},
@@ -232,9 +232,9 @@ def turns(candidates: dict[str, Callable[[], Any]], folder: Path) -> dict[str, A
 
 def two_workers(folder: Path, size: tuple[int, int]) -> dict[str, float]:
     """Wall time of one worker over that of two, and the largest memory of a worker process."""
-    params, tasks_of_each = recipe(), 64
+    params, n_tasks = recipe(), FEWEST_SHARDS
     per_task = max(1, round(SOURCE_PIXELS / (size[0] * size[1])))
-    tasks = tasks_for(folder, photos(size, tasks_of_each * per_task), params, per_task=per_task)
+    tasks = tasks_for(folder, photos(size, n_tasks * per_task), params, per_task=per_task)
     job = partial(measured, params=params, folder=folder)
     list(run(job, tasks[:4], workers=2, backend="loky"))  # starts the processes
     ratios: list[float] = []

@@ -18,9 +18,10 @@ import cv2
 import numpy as np
 
 from augmentation.copies import Copier
-from augmentation.fitting import Images, fit_noise
+from augmentation.fitting import fit_noise
 from augmentation.ranges import Operations
 from augmentation.recipe import AugmentParams
+from augmentation.search import Images
 
 Array = np.ndarray[Any, np.dtype[Any]]
 FASHION = Path("/usr/share/datasets/fashion-mnist")

@@ -24,8 +24,9 @@ from analysis.exploration import Findings, Side, describe_duplicates, summary, w
 from analysis.pictures import Pictures, Thumbnails
 from analysis.statistics import statistics, telling
 from analysis.suggestions import about_classes, about_duplicates, about_shift, about_sizes
-from augmentation.fitting import Fit, Images, fit_noise, write_fit
+from augmentation.fitting import Fit, fit_noise, write_fit
 from augmentation.recipe import AugmentParams
+from augmentation.search import Images
 from stages.entry import entry
 from stages.params import section
 from stages.tables import Index, read_index

@@ -6,19 +6,12 @@ import yaml
 
 from augmentation.belief import as_operations, at_neutral, first_belief
 from augmentation.copies import Copier
-from augmentation.features import feature_table, features
-from augmentation.fitting import (
-    STEP,
-    Fit,
-    Images,
-    Search,
-    fit_noise,
-    two_sample_auc,
-    write_fit,
-)
+from augmentation.features import feature_table, features, hues
+from augmentation.fitting import Fit, fit_noise, two_sample_auc, write_fit
 from augmentation.ranges import Dropout, Operations
 from augmentation.recipe import AugmentParams
 from augmentation.response import Moments
+from augmentation.search import STEP, Images, Search
 from stages.fitted import with_fitted
 from storage.errors import DataError
 from tests.small_index import digits
@@ -59,7 +52,7 @@ def test_a_classifier_sees_noise_and_nothing_between_twins(pictures):
 
 def test_the_belief_moves_toward_the_truth(pictures):
     test = noisy(pictures[350:], noise={"sigma": [10, 20]}, blur={"sigma": [0.8, 1.2]})
-    search = Search(Copier(PLAIN), images(pictures[:350]), feature_table(test), np.random.default_rng(0), per_round=700)
+    search = Search(Copier(PLAIN), images(pictures[:350]), test, np.random.default_rng(0), per_round=700)
     for _ in range(4):
         search.round(early=True)
     found = {knob.name: knob for knob in search.best}
@@ -69,11 +62,38 @@ def test_the_belief_moves_toward_the_truth(pictures):
     assert search.distances[-1] < search.distances[0]
 
 
+def test_what_no_copy_shows_is_not_searched_for(pictures):
+    coloured = [
+        np.stack([picture[..., 0], 255 - picture[..., 0], picture[..., 0] // 2], axis=-1) for picture in pictures
+    ]
+    found = {}
+    for name, some in (("grey", pictures), ("coloured", coloured)):
+        search = Search(Copier(PLAIN), images(some[:100]), some[100:150], np.random.default_rng(0), per_round=100)
+        found[name] = {knob.name for knob in search.knobs}, search.wanted.shape[1]
+    every = {knob.name for knob in first_belief()}
+    assert found["coloured"][0] == every
+    assert found["grey"][0] == every - {"jitter.hue", "jitter.saturation"}
+    assert found["grey"][1] < found["coloured"][1]  # hue that nothing can change is not compared
+
+
+def test_a_shift_of_hue_shows_in_the_spread_of_hues(pictures):
+    photo = np.zeros((64, 64, 3), dtype=np.uint8) + np.array([200, 80, 40], dtype=np.uint8)
+    copier = Copier(PLAIN.model_copy(update={"operations": Operations.model_validate({"jitter": {"hue": [-60, 60]}})}))
+    shifted = [copier.render(photo, "a", copy) for copy in range(40)]
+    lengths = [
+        np.linalg.norm(np.mean([hues(image.astype(np.float32)) for image in some], axis=0), axis=0)
+        for some in ([photo], shifted)
+    ]  # of the mean harmonics
+    assert lengths[0] == pytest.approx(1, abs=0.05)
+    assert (np.diff(lengths[1][:3]) < 0).all()
+    assert lengths[1][0] == pytest.approx(np.sinc(60 / 180), abs=0.1)  # a shift by up to w: sin(w) / w
+
+
 def test_a_belief_that_is_farther_from_the_test_is_taken_back(pictures):
-    test = feature_table(noisy(pictures[350:], noise={"sigma": [10, 20]}))
+    test = noisy(pictures[350:], noise={"sigma": [10, 20]})
     search = Search(Copier(PLAIN), images(pictures[:350]), test, np.random.default_rng(0), per_round=100)
-    near, far = (feature_table(noisy(pictures[:100], noise={"sigma": [s, s + 1]})) for s in (15, 60))
-    moments, first = Moments(test, near), search.knobs
+    near, far = (search.table(noisy(pictures[:100], noise={"sigma": [s, s + 1]})) for s in (15, 60))
+    moments, first = Moments(search.wanted, near), search.knobs
     search.judge(moments, near)
     search.knobs = [at_neutral(knob) for knob in first]
     search.judge(moments, far)

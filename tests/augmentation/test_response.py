@@ -55,6 +55,15 @@ def test_known_strengths_come_back_and_what_is_not_there_goes():
     assert max(abs(found["jitter.hue"].low), abs(found["jitter.hue"].high)) < 12  # of 60
 
 
+def test_one_kind_of_blur_does_not_stay_in_the_place_of_another():
+    blur, motion = (replace(KNOBS[name], probability=1.0) for name in ("blur.sigma", "motion.length"))
+    lines = [Line(np.linspace(0, 9, 4), np.linspace(0, 9, 4)[:, None] * way) for way in ([1.0, 0.0], [0.98, 0.2])]
+    target = -lines[1].of(replace(motion, low=4, high=6))
+    found = Response(target, lines).solve([blur, motion], size=20, early=True)
+    assert found[0].probability == 0
+    assert found[1].probability * (found[1].low + found[1].high) / 2 == pytest.approx(5, abs=0.4)
+
+
 def test_the_mean_of_a_line_is_that_of_its_points():
     line = Line(np.array([0.0, 1.0, 3.0]), np.array([[0.0], [2.0], [2.0]]))
     assert line.mean(np.array([0.0, 1.0]), np.array([1.0, 3.0]))[:, 0] == pytest.approx([1.0, 2.0])

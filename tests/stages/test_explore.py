@@ -13,9 +13,10 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from analysis.exploration import outline
-from augmentation.fitting import Fit, Images
+from augmentation.fitting import Fit
 from augmentation.ranges import Noise, Operations
 from augmentation.recipe import AugmentParams
+from augmentation.search import Images
 from stages import explore
 from stages.explore import main
 from stages.tables import Index
