@@ -39,6 +39,8 @@ def main(
     from stages.fitted import recipe_in_use
     from storage.atomic import write_bytes
 
+    if out.is_dir():
+        raise DataError(f"{out} is a folder; give --out the name of a PNG file")
     recipe = recipe_in_use(params, noise)
     chosen = list(folder_images(images, sources) if images else index_images(index, recipe, sources))
     copier = Copier(recipe)

@@ -59,3 +59,9 @@ def test_a_folder_without_pictures_is_named(place):
     (place / "empty").mkdir()
     with pytest.raises(DataError, match="holds no pictures"):
         sheet(place, images=place / "empty")
+
+
+def test_a_folder_is_no_picture(place):
+    (place / "sheet.png").mkdir()
+    with pytest.raises(DataError, match=r"sheet\.png is a folder"):
+        sheet(place)
