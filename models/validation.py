@@ -54,8 +54,9 @@ def warn_of_chance(title: str, params: ModelParams, material: Material, logs: Lo
     if accuracy <= chance + 2 * (chance * (1 - chance) / len(labels)) ** 0.5:
         frozen = " The backbone is frozen: set freeze: 0, or unfreeze_every." if params.freeze else ""
         start = " Its weights started random: set pretrained." if params.freeze and params.pretrained == "none" else ""
+        advice = "Otherwise try" if frozen else "Try"
         print(
             f"podium: warning: {title} stays at chance (accuracy {accuracy:.3f}; the most frequent class alone gives "
-            f"{chance:.3f}).{frozen}{start} Otherwise try: podium lr, more epochs, precision: fp32",
+            f"{chance:.3f}).{frozen}{start} {advice}: podium lr, more epochs, precision: fp32",
             file=sys.stderr,
         )
