@@ -35,7 +35,7 @@ SEARCH: dict[str, tuple[float, float]] = {  # where each knob is looked for at f
 COINS = ("flip.horizontal", "flip.vertical", "noise.before_blur")
 SYMMETRIC = ("rotate", "shift", "scale")  # nothing in a test prefers a side
 FIRST = {"noise": 0.8, "blur": 0.3, "motion": 0.3, "downscale": 0.3}  # probabilities at first; all else is neutral
-FAR = 0.2  # share of the explorers' columns that explore
+FAR, FAR_EARLY = 0.2, 0.1  # share of the explorers' columns that explore: fewer while they go farthest
 
 
 @dataclass(frozen=True)
@@ -125,7 +125,7 @@ def draw_explorers(knobs: Sequence[Knob], count: int, random: np.random.Generato
     columns = draw_belief(knobs, count, random)
     for knob in knobs:
         for column in knob.columns:
-            explores = random.random(count) < FAR
+            explores = random.random(count) < (FAR_EARLY if early else FAR)
             active = random.random(count) < (0.5 if knob.coin else 0.9)
             near, far = random.uniform(knob.low, knob.high, count), random.uniform(*reach(knob, early=early), count)
             way = np.where(random.random(count) < 0.75, 1.0, random.random(count))

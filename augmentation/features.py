@@ -23,6 +23,7 @@ SIDE = 128  # bounds the cost of an image of any size
 N_FILTERS = 16
 N_ORIENTATIONS = 8
 HARMONICS = (1, 2, 3, 4)
+FAINT = 16  # chroma below which hue says little, in grey levels
 QUANTILES = (0.05, 0.25, 0.5, 0.75, 0.95)
 
 
@@ -95,7 +96,7 @@ def hues(image: Any) -> list[Any]:
     first, second = operations.TO_YIQ[1:] @ small.T
     chroma = np.hypot(first, second) + 1e-3
     unit = (first + 1j * second) / chroma
-    harmonics = np.array([(chroma * unit**k).mean() for k in HARMONICS]) / (chroma.mean() + 2)
+    harmonics = np.array([(chroma * unit**k).mean() for k in HARMONICS]) / (chroma.mean() + FAINT)
     return [harmonics.real, harmonics.imag]
 
 

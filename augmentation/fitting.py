@@ -21,7 +21,6 @@ import yaml
 
 from augmentation.belief import as_operations, draw_belief
 from augmentation.copies import Copier
-from augmentation.features import feature_table
 from augmentation.ranges import Operations
 from augmentation.recipe import AugmentParams, Mix
 from augmentation.search import EARLY, Images, Search, some_sources
@@ -44,6 +43,7 @@ class Fit:
     operations: Operations
     auc_before: float  # clean training images against test images
     auc_after: float  # fitted copies against test images
+    size: tuple[int, int] | None  # at which images were compared  # (height, width)
     distances: list[float]  # of each round's belief, in units of its own round
     copies: int  # rendered for it
     pictures: Pixels  # test images above, fitted copies below  # (height, width, 3)
@@ -52,16 +52,18 @@ class Fit:
 def fit_noise(params: AugmentParams, train: Images, test: Images, *, budget: int = 60_000, seed: int = 0) -> Fit:
     """Fit the operations of `params` to the test images, with at most about `budget` rendered copies.
 
-    Images are compared at the size of the recipe. Raises DataError where there are too few images.
+    Images are compared at the size of the recipe, but never enlarged: what noise was before, no operation can tell
+    afterwards. Raises DataError where there are too few images.
     """
     if min(train.count, test.count) < FEWEST:
         raise DataError(f"{train.count} training and {test.count} test images; noise fitting needs {FEWEST} of each")
     random = np.random.default_rng(seed)
+    order = [int(i) for i in random.permutation(test.count)]
     plain = params.model_copy(
         update={"operations": Operations(), "extra": [], "mixup": Mix(), "cutmix": Mix(), "encoding": "raw"}
     )
-    copier = Copier(plain)
-    order = [int(i) for i in random.permutation(test.count)]
+    size = compared_size(params.height_width, [test.read(i).shape for i in order[:FEWEST]])
+    copier = Copier(plain, size=size)
     compared = (copier.render(test.read(i), "", 0) for i in order[:COMPARED])
     judged = min(JUDGED, train.count, test.count)
     rounds = max(ROUNDS[0], min(ROUNDS[1], budget // PER_ROUND))
@@ -72,14 +74,22 @@ def fit_noise(params: AugmentParams, train: Images, test: Images, *, budget: int
     sources = some_sources(train, judged, random)
     copies = list(search.render(sources, draw_belief(best, judged, random)))
     pictures = [copier.render(test.read(i), "", 0) for i in fresh]
-    clean = feature_table(copier.render(train.read(i), "", 0) for i in sources)
-    unseen = feature_table(pictures)
-    before, after = (two_sample_auc(table, unseen, seed=seed) for table in (clean, feature_table(copies)))
+    clean = search.table(copier.render(train.read(i), "", 0) for i in sources)
+    unseen = search.table(pictures)
+    before, after = (two_sample_auc(table, unseen, seed=seed) for table in (clean, search.table(copies)))
     operations, took = as_operations(best), search.copies + judged
     error = (6 * judged) ** -0.5  # standard, of an AUC about 0.5
     if before < 0.5 + 2 * error or after > before + error:  # nothing was to be found
         operations, after, copies = Operations(), before, [copier.render(train.read(i), "", 0) for i in sources[:48]]
-    return Fit(operations, before, after, search.distances, took, side_by_side(pictures[:48], copies[:48]))
+    return Fit(operations, before, after, size, search.distances, took, side_by_side(pictures[:48], copies[:48]))
+
+
+def compared_size(wanted: tuple[int, int] | None, shapes: Sequence[tuple[int, ...]]) -> tuple[int, int] | None:
+    """The size of the recipe, or the middle one of the test images where that is smaller.  # (height, width)"""
+    if wanted is None:
+        return None
+    own = np.median([shape[:2] for shape in shapes], axis=0)
+    return min(wanted[0], int(own[0])), min(wanted[1], int(own[1]))
 
 
 def two_sample_auc(first: Floats, second: Floats, *, seed: int = 0) -> float:
@@ -127,10 +137,11 @@ def write_fit(folder: Path, fit: Fit) -> None:
     from storage.atomic import write_bytes
 
     operations = {name: entry.model_dump() for name, entry in fit.operations.present().items()}
+    at = f", at {fit.size[0]} x {fit.size[1]} pixels" if fit.size else ""
     head = (
         "# Fitted to the noise of the test images; edit it freely. Used with augment.strength: fitted.\n"
         f"# Told apart from the test images (0.5: not at all, 1.0: at once): clean {fit.auc_before:.3f}, "
-        f"fitted {fit.auc_after:.3f}; it took {fit.copies:,} copies.\n"
+        f"fitted {fit.auc_after:.3f}; it took {fit.copies:,} copies{at}.\n"
     )
     lines = [f"\n  {name}: {flow(entry)}" for name, entry in operations.items()] or [" {}"]
     numbers = flow({"before": round(fit.auc_before, 4), "after": round(fit.auc_after, 4)})

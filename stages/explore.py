@@ -60,7 +60,8 @@ def main(
     """Describe the images of a competition."""
     chosen = section("explore", ExploreParams, path=params)
     findings = explore(read_index(index), chosen)
-    fit = fitted(findings, section("augment", AugmentParams, path=params), chosen) if chosen.fit_noise else None
+    recipe = section("augment", AugmentParams, path=params)
+    fit = fitted(findings, recipe, chosen) if chosen.fit_noise else None
     measured = pd.concat([findings.train.statistics, findings.test.statistics], keys=["train", "test"], names=["split"])
     with building(noise) as folder:
         with replacing(folder / "statistics.parquet") as file:
@@ -75,6 +76,11 @@ def main(
     report(findings, out)
     if fit:
         print(f"Noise fitted: AUC against the test {fit.auc_before:.3f} before, {fit.auc_after:.3f} after.")
+        if fit.size and fit.size != recipe.height_width:
+            size = "{} x {}".format(*fit.size)
+            print(
+                f"Compared at {size} pixels, as the test images are: with augment.size {list(fit.size)} copies are too."
+            )
 
 
 def explore(data: Index, chosen: ExploreParams) -> Findings:

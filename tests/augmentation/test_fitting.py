@@ -7,7 +7,7 @@ import yaml
 from augmentation.belief import as_operations, at_neutral, first_belief
 from augmentation.copies import Copier
 from augmentation.features import feature_table, features, hues
-from augmentation.fitting import Fit, fit_noise, two_sample_auc, write_fit
+from augmentation.fitting import Fit, compared_size, fit_noise, two_sample_auc, write_fit
 from augmentation.ranges import Dropout, Operations
 from augmentation.recipe import AugmentParams
 from augmentation.response import Moments
@@ -80,13 +80,13 @@ def test_a_shift_of_hue_shows_in_the_spread_of_hues(pictures):
     photo = np.zeros((64, 64, 3), dtype=np.uint8) + np.array([200, 80, 40], dtype=np.uint8)
     copier = Copier(PLAIN.model_copy(update={"operations": Operations.model_validate({"jitter": {"hue": [-60, 60]}})}))
     shifted = [copier.render(photo, "a", copy) for copy in range(40)]
-    lengths = [
+    still, turned = (
         np.linalg.norm(np.mean([hues(image.astype(np.float32)) for image in some], axis=0), axis=0)
         for some in ([photo], shifted)
-    ]  # of the mean harmonics
-    assert lengths[0] == pytest.approx(1, abs=0.05)
-    assert (np.diff(lengths[1][:3]) < 0).all()
-    assert lengths[1][0] == pytest.approx(np.sinc(60 / 180), abs=0.1)  # a shift by up to w: sin(w) / w
+    )  # lengths of the mean harmonics
+    assert still == pytest.approx(still[0])
+    assert (np.diff(turned[:3]) < 0).all()
+    assert turned[0] / still[0] == pytest.approx(np.sinc(60 / 180), abs=0.1)  # a shift by up to w: sin(w) / w
 
 
 def test_a_belief_that_is_farther_from_the_test_is_taken_back(pictures):
@@ -105,10 +105,10 @@ def test_a_belief_becomes_a_block_that_people_can_read(tmp_path, pictures):
     knobs = [knob if knob.operation in ("noise", "jitter") else at_neutral(knob) for knob in first_belief()]
     operations = as_operations(knobs)
     assert set(operations.present()) == {"noise"}  # jitter starts neutral
-    fit = Fit(operations, 1.0, 0.6, [0.9, 0.6], 5000, np.zeros((8, 8, 3), dtype=np.uint8))
+    fit = Fit(operations, 1.0, 0.6, (28, 28), [0.9, 0.6], 5000, np.zeros((8, 8, 3), dtype=np.uint8))
     write_fit(tmp_path, fit)
     text = (tmp_path / "fitted.yaml").read_text()
-    assert "clean 1.000, fitted 0.600; it took 5,000 copies" in text
+    assert "clean 1.000, fitted 0.600; it took 5,000 copies, at 28 x 28 pixels" in text
     assert yaml.safe_load(text)["operations"]["noise"]["sigma"] == [0, 60]
     given = AugmentParams(strength="fitted", operations=Operations(dropout=Dropout()))
     used = with_fitted(given, tmp_path / "fitted.yaml")
@@ -120,6 +120,13 @@ def test_a_belief_becomes_a_block_that_people_can_read(tmp_path, pictures):
 def test_too_few_images_are_refused(pictures):
     with pytest.raises(DataError, match="needs 50"):
         fit_noise(PLAIN, images(pictures[:20]), images(pictures))
+
+
+@pytest.mark.parametrize(
+    ("wanted", "compared"), [(None, None), ((32, 32), (28, 28)), ((16, 16), (16, 16)), ((64, 20), (28, 20))]
+)
+def test_images_are_never_enlarged_to_be_compared(wanted, compared):
+    assert compared_size(wanted, [(28, 28, 3), (27, 28, 3), (400, 30, 3)]) == compared
 
 
 def test_nothing_is_fitted_where_there_is_nothing_and_no_source_is_read_for_each_copy(tmp_path, pictures):

@@ -128,7 +128,7 @@ def test_fitted_noise_is_written_and_shown(tmp_path: Path, monkeypatch: pytest.M
 
     def fit_noise(params: AugmentParams, train: Images, test: Images, **_: Any) -> Fit:
         assert (train.read(3) == images[3]).all() and (test.read(3) == images[23]).all()
-        return Fit(Operations(noise=Noise(sigma=(7, 9))), 0.987, 0.612, [], 24, images[0])
+        return Fit(Operations(noise=Noise(sigma=(7, 9))), 0.987, 0.612, (28, 28), [], 24, images[0])
 
     monkeypatch.setattr(explore, "fit_noise", fit_noise)
     page, _ = run(tmp_path, index, "{fit_noise: true}")
