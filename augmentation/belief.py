@@ -17,7 +17,6 @@ from augmentation.ranges import Operations, columns_of, ranges_of
 Floats = npt.NDArray[np.float64]
 SEARCH: dict[str, tuple[float, float]] = {  # where each knob is looked for at first; it may move beyond
     "jitter.brightness": (0.4, 1.6),
-    "jitter.contrast": (0.7, 1.4),
     "jitter.saturation": (0.3, 1.7),
     "jitter.hue": (-60, 60),
     "tint.gain": (0.3, 1.3),
@@ -35,7 +34,6 @@ SEARCH: dict[str, tuple[float, float]] = {  # where each knob is looked for at f
 }
 COINS = ("flip.horizontal", "flip.vertical", "noise.before_blur")
 SYMMETRIC = ("rotate", "shift", "scale")  # nothing in a test prefers a side
-AVERAGED = ("jitter",)  # factors of light and colour, which stand for each other: none is left out for another
 FIRST = {"noise": 0.8, "blur": 0.3, "motion": 0.3, "downscale": 0.3}  # probabilities at first; all else is neutral
 FAR, FAR_EARLY = 0.2, 0.1  # share of the explorers' columns that explore: fewer while they go farthest
 
@@ -56,7 +54,6 @@ class Knob:
     single: bool  # the only range of its operation, so that its probability can be told
     coin: bool = False
     symmetric: bool = False  # about the neutral point
-    averaged: bool = False  # with doing nothing, by likelihood, in place of a choice between the two
 
     @property
     def name(self) -> str:
@@ -83,7 +80,7 @@ def range_knob(place: str, search: tuple[float, float]) -> Knob:
     low, high = search if operation in FIRST else (extra["neutral"], extra["neutral"])
     return Knob(
         operation, field, tuple(columns_of(operation, field)), extra["bounds"], search, extra["neutral"], low, high,
-        FIRST.get(operation, 0.0) if single else 1.0, single, symmetric=symmetric, averaged=operation in AVERAGED,
+        FIRST.get(operation, 0.0) if single else 1.0, single, symmetric=symmetric,
     )  # fmt: skip
 
 

@@ -115,8 +115,8 @@ class Response:
         """The belief within reach whose mean moments are nearest to the test's, 0; `size` images speak for them.
 
         Each number that a knob needs costs twice what it brings by chance (Akaike 1974), so what cannot be seen stays
-        neutral; light and colour, of which one can stand for another, are averaged instead. Starts from the belief and
-        from nothing at all, and then tries to do without each knob in turn: kinds of blur can stand for each other.
+        neutral. Starts from the belief and from nothing at all, and then tries to do without each knob in turn: kinds
+        of blur can stand for each other.
         """
         choices = [self.choices(knob, line, early=early) for knob, line in zip(knobs, self.lines, strict=True)]
         starts = (list(knobs), [at_neutral(knob) for knob in knobs])
@@ -164,8 +164,6 @@ def chosen(knob: Knob, choices: Choices, without: Floats, *, cost: float, size: 
     """
     base, along = float(without @ without), choices.change @ without
     length = np.sum(choices.change**2, axis=1) + 1e-12
-    if knob.averaged:
-        return averaged(knob, choices.ends, base + 2 * along + length, base=base, size=size)
     always = base + 2 * along + length + cost * max(1, knob.parameters)
     probability, losses = np.ones(len(along)), always
     if knob.single:
@@ -179,15 +177,6 @@ def chosen(knob: Knob, choices: Choices, without: Floats, *, cost: float, size: 
     low, high = likelihood @ choices.ends
     odds_mean = float(likelihood @ probability) if knob.single else 1.0
     return replace(knob, low=float(low), high=float(high), probability=odds_mean)
-
-
-def averaged(knob: Knob, ends: Floats, losses: Floats, *, base: float, size: float) -> Knob:
-    """The mean of doing nothing, at a loss of `base`, and of all ranges, by their likelihood; at evens beforehand."""
-    least = min(base, losses.min())
-    likelihood, nothing = (np.exp((least - loss) * size / 2) for loss in (losses, base))
-    share = likelihood.mean() / (likelihood.mean() + nothing)
-    low, high = knob.neutral + share * (likelihood @ ends / likelihood.sum() - knob.neutral)
-    return replace(knob, low=float(low), high=float(high))
 
 
 def idle(knob: Knob) -> bool:

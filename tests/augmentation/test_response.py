@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from augmentation.belief import at_neutral, draw_belief, first_belief
-from augmentation.response import Line, Moments, Response, averaged
+from augmentation.response import Line, Moments, Response
 
 KNOBS = {knob.name: knob for knob in first_belief()}
 
@@ -62,15 +62,6 @@ def test_one_kind_of_blur_does_not_stay_in_the_place_of_another():
     found = Response(target, lines).solve([blur, motion], size=20, early=True)
     assert found[0].probability == 0
     assert found[1].probability * (found[1].low + found[1].high) / 2 == pytest.approx(5, abs=0.4)
-
-
-def test_light_that_can_hardly_be_told_from_nothing_is_moved_a_little_not_left_out():
-    knob = replace(KNOBS["jitter.brightness"], low=0.8, high=1.2)
-    ends = np.array([[0.6, 1.0], [0.8, 1.2], [0.9, 1.3]])
-    for losses, base, share in (([0, 0, 0], 0, 1 / 2), ([9, 0, 9], 9, 1), ([9, 9, 9], 0, 0)):
-        found = averaged(knob, ends, np.array(losses, dtype=float), base=base, size=100)
-        middle = ends.mean(axis=0) if base == losses[1] else ends[1]
-        assert [found.low, found.high] == pytest.approx(list(1 + share * (middle - 1)), abs=1e-2)
 
 
 def test_the_mean_of_a_line_is_that_of_its_points():
